@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+
+	"github.com/bramble-tracing/bramble/internal/spanid"
+)
+
+// Appender takes spans. See the package comment for durability and ownership.
+type Appender interface {
+	// Append stores the batch as a whole or not at all. It may wait for memory or for the disk until ctx ends; the
+	// error then wraps ErrFull.
+	Append(ctx context.Context, b *Batch) error
+}
+
+// Viewer hands out snapshots.
+type Viewer interface {
+	// View returns what is stored now. The caller must Release it. It fails only when the store is closed.
+	View() (View, error)
+}
+
+// Store is what components find by the `store:` setting.
+type Store interface {
+	Appender
+	Viewer
+}
+
+// View is an immutable snapshot of the store. It is safe for concurrent use. Nothing that it handed out may be used
+// after Release.
+type View interface {
+	// Parts returns the pieces that together hold every span once, newest first. The slice must not be modified.
+	Parts() []Part
+	// Split returns the traces that have spans in more than one part. What is computed per part (structure, trace
+	// totals) is wrong for these, which must be evaluated from all their fragments.
+	Split() TraceSet
+	// Trace returns all spans of a trace, of all parts, with duplicates (same span id and kind) removed. A trace
+	// larger than maxBytes (0: no limit) is cut and flagged. The error is ErrNotFound if there is no such span.
+	Trace(ctx context.Context, id spanid.TraceID, maxBytes int64) (*Trace, error)
+	// Release ends the use of the view. Further calls do nothing.
+	Release()
+}
+
+// TraceSet is a set of trace ids.
+type TraceSet interface {
+	Has(id spanid.TraceID) bool
+	Len() int
+}
+
+// Trace is the answer of View.Trace.
+type Trace struct {
+	Batch
+	// InspectedBytes is how much had to be read, for the `metrics` of the answer.
+	InspectedBytes uint64
+	// Partial is the reason why spans are missing; empty when the trace is complete.
+	Partial string
+}
+
+// Part is one piece of a view: the head, a frozen head or a block. Its rows are numbered from 0 without gaps; row r
+// is in granule r/GranuleRows. Parts are safe for concurrent use.
+type Part interface {
+	Info() PartInfo
+	// MayMatch reports false only if no row of the granule can satisfy p, by what is known without reading the
+	// column (time range, zone map, dictionary, bloom). Granule -1 asks for the whole part.
+	MayMatch(granule int, p *Predicate) bool
+	// Filter unmarks those rows of sel that do not satisfy p. It decides as Predicate.MatchSpan does. It wraps
+	// ErrUnsupported for a column that does not exist in this implementation.
+	Filter(ctx context.Context, granule int, p *Predicate, sel *Bitmap) error
+	// Read resets dst and fills it with the column's values for the rows marked in sel. dst's memory is reused.
+	Read(ctx context.Context, granule int, c Column, sel *Bitmap, dst *Vector) error
+	// TraceRows appends the part's rows of the trace in ascending order.
+	TraceRows(ctx context.Context, id spanid.TraceID, dst []uint32) ([]uint32, error)
+	// Spans appends the rows as whole spans, with their resources and scopes, to dst.
+	Spans(ctx context.Context, rows []uint32, dst *Batch) error
+	// Attributes lists what the part knows about its attribute columns, without intrinsics.
+	Attributes(ctx context.Context) ([]AttributeInfo, error)
+}
+
+// PartKind says how a part is kept.
+type PartKind uint8
+
+// Kinds of parts.
+const (
+	KindHead PartKind = iota
+	KindFrozen
+	KindBlock
+)
+
+// PartInfo describes a part. Times are Unix nanoseconds.
+type PartInfo struct {
+	ID           string // stable for blocks; unique within the process for heads
+	Kind         PartKind
+	Level        int // of a block; 0 otherwise
+	Rows         int
+	MinStartNano uint64
+	MaxStartNano uint64
+	MaxEndNano   uint64
+	Bytes        int64 // memory or disk used
+}
+
+// Granules returns the number of granules.
+func (i *PartInfo) Granules() int { return (i.Rows + GranuleRows - 1) / GranuleRows }
+
+// GranuleLen returns the number of rows in a granule.
+func (i *PartInfo) GranuleLen(granule int) int {
+	return min(GranuleRows, i.Rows-granule*GranuleRows)
+}
+
+// AttributeInfo is one line of the attribute catalogue.
+type AttributeInfo struct {
+	Column Column
+	Type   ValueType
+	Rows   int // spans that have it (for events and links: values); may be an upper bound
+	// Top holds values with their counts, most frequent first; Complete says that these are all there are.
+	Top      []ValueCount
+	Complete bool
+}
+
+// ValueCount is a value and how often it occurs.
+type ValueCount struct {
+	Value Value
+	Count int
+}
