@@ -3,6 +3,7 @@ package procstate
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 )
@@ -79,10 +80,7 @@ func (r *Registry) Acquire(key, fingerprint string, open func() (Opened, error))
 // reported in the error.
 func (r *Registry) CloseAll() error {
 	r.mu.Lock()
-	entries := make(map[string]*entry, len(r.entries))
-	for k, e := range r.entries {
-		entries[k] = e
-	}
+	entries := maps.Clone(r.entries)
 	r.mu.Unlock()
 	var errs []error
 	for k, e := range entries {
