@@ -1,0 +1,79 @@
+# Everything that a newcomer, a developer and CI run. `make help` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BRAMBLE_DATA ?= ./data
+CONFIG       ?= config/local.yaml
+VERSION      ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
+TOOL         := go tool -modfile=tools/go.mod
+
+# One setting of cgo for all builds: another one would compile the Collector a second time. Race tests need cgo.
+export CGO_ENABLED = 0
+GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+
+# Packages that do not link the whole Collector, and so can be tested under the race detector in reasonable time.
+RACE_PACKAGES = $(shell go list ./internal/... ./components/... ./exporters/... ./processors/... 2>/dev/null)
+FUZZTIME ?= 5s
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+.PHONY: build
+build: ## build bin/bramble
+	$(GOBUILD) -o bin/bramble ./cmd/bramble
+
+.PHONY: run
+run: build ## build, start with config/local.yaml and print where to look
+	@echo
+	@echo "  Bramble is starting. Send spans to:"
+	@echo "    http://localhost:4318/v1/traces      OTLP over HTTP  (OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318)"
+	@echo "    localhost:4317                       OTLP over gRPC"
+	@echo "  Look at:"
+	@echo "    http://localhost:3200                Tempo API and Grafana data source, e.g. /api/traces/<trace id>"
+	@echo "    http://localhost:55679/debug/tracez  zPages"
+	@echo "    http://localhost:8888/metrics        metrics"
+	@echo "  Data is kept in $(BRAMBLE_DATA). Stop with Ctrl-C."
+	@echo
+	BRAMBLE_DATA="$(BRAMBLE_DATA)" exec ./bin/bramble --config $(CONFIG)
+
+.PHONY: test
+test: build ## all tests: unit, race, leaks, architecture, short fuzz, end to end
+	CGO_ENABLED=1 go test -race -shuffle=on $(RACE_PACKAGES)
+	go test -shuffle=on ./cmd/... ./test/...
+	tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: build ## benchmarks; results belong into bench/results.md
+	go test -run '^$$' -bench . -benchmem ./internal/...
+
+.PHONY: lint
+lint: ## golangci-lint and checks that generated files are current
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	$(TOOL) golangci-lint fmt ./...
+
+.PHONY: generate
+generate: ## regenerate components.go from builder-config.yaml and the components' metadata
+	@mkdir -p build
+	$(TOOL) builder --config builder-config.yaml --skip-get-modules --skip-compilation
+	cp build/ocb/components.go cmd/bramble/components.go
+	go generate ./components/... ./exporters/... ./processors/...
+
+.PHONY: generate-check
+generate-check: generate ## fail when a generated file is not what the sources say
+	git diff --exit-code -- cmd/bramble/components.go '*generated_*' '*/documentation.md' '*/README.md'
+
+.PHONY: check-full
+check-full: test lint generate-check ## everything, including what takes long
+	BRAMBLE_FULL=1 go test -timeout 60m ./internal/... ./test/...
+	tools/fuzz.sh 60s
+	GOARCH=arm64 $(GOBUILD) -o build/bramble-arm64 ./cmd/bramble
+
+.PHONY: clean
+clean: ## remove what the build made, not the data
+	rm -rf bin build
