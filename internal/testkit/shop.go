@@ -81,12 +81,13 @@ func (t *tracer) server(parent, service int, start, duration uint64) int {
 		str("http.request.method", op.method),
 		str("http.route", op.route),
 		str("url.path", op.path(t)),
+		str("url.scheme", "http"),
+		num("server.port", 8080),
 		num("http.response.status_code", 200),
 		str("client.address", fmt.Sprintf("192.0.2.%d", t.rng.IntN(255))),
 		str("user_agent.original", t.pick("shop-mobile/5.1 (android)", "shop-mobile/5.1 (ios)", "shop-web/2026.1")),
 		str("network.protocol.version", t.pick("1.1", "2")),
 		str("shop.user.id", t.user),
-		str("thread.name", fmt.Sprintf("http-%d", t.rng.IntN(32))),
 	)
 	t.open = append(t.open, node{i, service})
 	return i
