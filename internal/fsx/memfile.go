@@ -17,7 +17,9 @@ type memFile struct {
 	pos      int64 // of Read
 }
 
-func (f *memFile) fail(op string, err error) error { return &fs.PathError{Op: op, Path: f.path, Err: err} }
+func (f *memFile) fail(op string, err error) error {
+	return &fs.PathError{Op: op, Path: f.path, Err: err}
+}
 
 // use locks the file system for an operation on an open file.
 func (f *memFile) use(op string, write bool) (unlock func(), err error) {
