@@ -1,0 +1,70 @@
+package column
+
+import (
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// newCompressor returns a zstd encoder for whole pages. Level is zstd's (1 or 3).
+func newCompressor(level int) (*zstd.Encoder, error) {
+	e, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
+		zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderCRC(false), // pages carry their own
+		zstd.WithLowerEncoderMem(true),
+		zstd.WithWindowSize(1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("make zstd encoder: %w", err)
+	}
+	return e, nil
+}
+
+// Decompressor undoes page compression. It is safe for concurrent use; Close it after the last file that uses it.
+type Decompressor struct{ zstd *zstd.Decoder }
+
+// NewDecompressor returns a decompressor for up to concurrency pages at a time; more wait.
+func NewDecompressor(concurrency int) (*Decompressor, error) {
+	d, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(concurrency),
+		zstd.WithDecoderMaxMemory(maxPageRaw),
+		zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		return nil, fmt.Errorf("make zstd decoder: %w", err)
+	}
+	return &Decompressor{zstd: d}, nil
+}
+
+// Close frees the decoder.
+func (d *Decompressor) Close() { d.zstd.Close() }
+
+// decode returns the raw bytes of a stored page.
+func (d *Decompressor) decode(codec Codec, src []byte, raw int) ([]byte, error) {
+	if codec == Uncompressed {
+		if len(src) != raw {
+			return nil, fmt.Errorf("page has %d bytes, its header says %d", len(src), raw)
+		}
+		return src, nil
+	}
+	// A zstd block of at most 128 KiB takes at least three bytes, so more cannot come out of src.
+	if uint64(raw) > uint64(len(src))*(128<<10) {
+		return nil, fmt.Errorf("page of %d bytes cannot hold %d", len(src), raw)
+	}
+	out, err := d.zstd.DecodeAll(src, make([]byte, 0, raw))
+	if err != nil {
+		return nil, fmt.Errorf("decompress page: %w", err)
+	}
+	if len(out) != raw {
+		return nil, fmt.Errorf("page has %d bytes, its header says %d", len(out), raw)
+	}
+	return out, nil
+}
+
+// storedFrame writes a zstd frame (RFC 8878, 3.1.1) that holds fewer than 256 bytes as they are, for the levels of a
+// chunk without values.
+func storedFrame(dst, src []byte) []byte {
+	dst = append(dst, 0x28, 0xb5, 0x2f, 0xfd, 0x20, byte(len(src)))
+	block := len(src)<<3 | 1 // last block, type raw
+	dst = append(dst, byte(block), byte(block>>8), byte(block>>16))
+	return append(dst, src...)
+}

@@ -1,0 +1,467 @@
+package column
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"strconv"
+)
+
+// Castagnoli is the polynomial of all our checksums but those that Parquet prescribes.
+var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Layout says where the parts of a finished file are and what their CRC32C is. Who owns the file keeps it elsewhere,
+// so that indexes and footer can be checked before they are parsed.
+type Layout struct {
+	Size         int64  `json:"size"`
+	CRC          uint32 `json:"crc32c"`
+	IndexOffset  int64  `json:"index_offset"`
+	IndexCRC     uint32 `json:"index_crc32c"`
+	FooterOffset int64  `json:"footer_offset"`
+	FooterCRC    uint32 `json:"footer_crc32c"`
+}
+
+const (
+	magic = "PAR1"
+	// tailLen is the length of what follows the footer: its length and the magic.
+	tailLen = 8
+	// bloomCRCKey is the metadata key of a column chunk that holds the CRC32C of its bloom filter in decimal digits.
+	bloomCRCKey = "bramble.bloom_crc32c"
+	createdBy   = "bramble format 1"
+)
+
+// ChunkStats tells what a column chunk costs, for reports.
+type ChunkStats struct {
+	Column   string
+	Encoding Encoding
+	Values   int
+	Distinct int
+	Bytes    int64 // pages
+	Index    int64 // bloom filter and page index
+}
+
+// FileWriter lays out a Parquet file. Column chunks may be written in any order, columns added at any time: chunks
+// that were never written become chunks without values.
+type FileWriter struct {
+	w      io.Writer
+	off    int64
+	crc    uint32
+	specs  []Spec
+	groups []groupMeta
+	stats  []ChunkStats
+	err    error
+}
+
+type groupMeta struct {
+	rows   []int // per granule
+	total  int
+	chunks map[int]*chunkMeta
+}
+
+type chunkMeta struct {
+	chunk       Chunk // without Buf and Bloom
+	start       int64
+	bloomAt     int64
+	bloomLen    int
+	bloomCRC    uint32
+	size        int64
+	columnIndex [2]int64 // offset and length
+	offsetIndex [2]int64
+}
+
+// NewFileWriter begins a file. The caller closes and syncs what w writes to.
+func NewFileWriter(w io.Writer) *FileWriter {
+	f := &FileWriter{w: w}
+	f.write([]byte(magic))
+	return f
+}
+
+// AddColumn adds a column and returns its number.
+func (f *FileWriter) AddColumn(spec Spec) int {
+	f.specs = append(f.specs, spec)
+	return len(f.specs) - 1
+}
+
+// Columns returns the number of columns.
+func (f *FileWriter) Columns() int { return len(f.specs) }
+
+// BeginGroup adds a row group with granules of the given lengths and returns its number.
+func (f *FileWriter) BeginGroup(rows []int) int {
+	g := groupMeta{rows: append([]int(nil), rows...), chunks: make(map[int]*chunkMeta)}
+	for _, n := range rows {
+		g.total += n
+	}
+	f.groups = append(f.groups, g)
+	return len(f.groups) - 1
+}
+
+// GroupRows returns the lengths of the granules of a row group.
+func (f *FileWriter) GroupRows(group int) []int { return f.groups[group].rows }
+
+// WriteChunk writes the pages of a column in a row group. Bounds are kept, the rest of c can be reused.
+func (f *FileWriter) WriteChunk(group, col int, c *Chunk) error {
+	g := &f.groups[group]
+	if c.Rows != g.total {
+		return fmt.Errorf("write column %q: %d rows in a row group of %d", f.specs[col].Name, c.Rows, g.total)
+	}
+	if g.chunks[col] != nil {
+		return fmt.Errorf("write column %q: row group %d has it already", f.specs[col].Name, group)
+	}
+	m := &chunkMeta{chunk: *c, start: f.off}
+	m.chunk.Pages = append([]Page(nil), c.Pages...)
+	f.write(c.Buf)
+	m.size = f.off - m.start
+	m.chunk.Buf, m.chunk.Bloom = nil, nil
+	if len(c.Bloom) > 0 {
+		f.writeBloom(m, c.Bloom)
+	}
+	g.chunks[col] = m
+	f.stats = append(f.stats, ChunkStats{
+		Column: f.specs[col].Name, Encoding: c.Encoding, Values: c.Values, Distinct: c.Distinct,
+		Bytes: m.size, Index: int64(m.bloomLen),
+	})
+	return f.err
+}
+
+func (f *FileWriter) writeBloom(m *chunkMeta, bits []byte) {
+	var w thriftWriter
+	w.begin()
+	w.i32(1, int64(len(bits)))
+	for id := int16(2); id <= 4; id++ { // algorithm BLOCK, hash XXHASH, compression UNCOMPRESSED: all first of a union
+		w.open(id)
+		w.open(1)
+		w.end()
+		w.end()
+	}
+	w.end()
+	m.bloomAt, m.bloomLen = f.off, len(w.b)+len(bits)
+	m.bloomCRC = crc32.Update(crc32.Checksum(w.b, Castagnoli), Castagnoli, bits)
+	f.write(w.b)
+	f.write(bits)
+}
+
+// Finish writes page indexes and footer.
+func (f *FileWriter) Finish() (Layout, error) {
+	f.fillGaps()
+	var l Layout
+	l.IndexOffset = f.off
+	idx := f.indexes()
+	l.IndexCRC = crc32.Checksum(idx, Castagnoli)
+	f.write(idx)
+	l.FooterOffset = f.off
+	footer := f.footer()
+	footer = binary.LittleEndian.AppendUint32(footer, uint32(len(footer))) //nolint:gosec // checked by caps on columns
+	footer = append(footer, magic...)
+	l.FooterCRC = crc32.Checksum(footer, Castagnoli)
+	f.write(footer)
+	l.Size, l.CRC = f.off, f.crc
+	return l, f.err
+}
+
+// Stats returns what each chunk costs.
+func (f *FileWriter) Stats() []ChunkStats { return f.stats }
+
+// Offset returns the number of bytes written so far.
+func (f *FileWriter) Offset() int64 { return f.off }
+
+func (f *FileWriter) write(b []byte) {
+	if f.err != nil {
+		return
+	}
+	f.crc = crc32.Update(f.crc, Castagnoli, b)
+	n, err := f.w.Write(b)
+	f.off += int64(n)
+	f.err = err
+}
+
+// fillGaps gives every row group a chunk of every column, as Parquet wants it.
+func (f *FileWriter) fillGaps() {
+	var enc FlatEncoder // needs no compressor for chunks without values
+	var c Chunk
+	for gi := range f.groups {
+		g := &f.groups[gi]
+		for col := range f.specs {
+			if g.chunks[col] != nil {
+				continue
+			}
+			if !f.specs[col].Optional {
+				f.err = fmt.Errorf("write column %q: required, but without values in row group %d", f.specs[col].Name, gi)
+				return
+			}
+			c.reset()
+			c.Rows = g.total
+			enc.encodeNulls(&f.specs[col], &c)
+			if err := f.WriteChunk(gi, col, &c); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// indexes returns the column indexes and offset indexes of all chunks, and notes where each is.
+func (f *FileWriter) indexes() []byte {
+	var w thriftWriter
+	add := func(place *[2]int64, write func()) {
+		from := len(w.b)
+		write()
+		*place = [2]int64{f.off + int64(from), int64(len(w.b) - from)}
+	}
+	// Some readers fetch all indexes of a kind at once and want them side by side.
+	for gi := range f.groups {
+		for col := range f.specs {
+			m := f.groups[gi].chunks[col]
+			if m.chunk.Values > 0 && f.specs[col].Type != Fixed && bounded(m.chunk.Pages) {
+				add(&m.columnIndex, func() { columnIndex(&w, m.chunk.Pages) })
+			}
+		}
+	}
+	for gi := range f.groups {
+		for col := range f.specs {
+			m := f.groups[gi].chunks[col]
+			add(&m.offsetIndex, func() { offsetIndex(&w, m) })
+		}
+	}
+	return w.b
+}
+
+func bounded(pages []Page) bool {
+	for i := range pages {
+		if !pages[i].HasBounds && pages[i].Nulls < pages[i].Rows {
+			return false
+		}
+	}
+	return true
+}
+
+func columnIndex(w *thriftWriter, pages []Page) {
+	w.begin()
+	w.list(1, thriftTrue, len(pages))
+	for i := range pages {
+		if pages[i].Nulls == pages[i].Rows {
+			w.b = append(w.b, thriftTrue)
+		} else {
+			w.b = append(w.b, thriftFalse)
+		}
+	}
+	w.list(2, thriftBinary, len(pages))
+	for i := range pages {
+		w.b = append(binary.AppendUvarint(w.b, uint64(len(pages[i].Min))), pages[i].Min...)
+	}
+	w.list(3, thriftBinary, len(pages))
+	for i := range pages {
+		w.b = append(binary.AppendUvarint(w.b, uint64(len(pages[i].Max))), pages[i].Max...)
+	}
+	w.i32(4, 0) // unordered
+	w.list(5, thriftI64, len(pages))
+	for i := range pages {
+		w.b = binary.AppendVarint(w.b, int64(pages[i].Nulls))
+	}
+	w.end()
+}
+
+func offsetIndex(w *thriftWriter, m *chunkMeta) {
+	w.begin()
+	w.list(1, thriftStruct, len(m.chunk.Pages))
+	for i := range m.chunk.Pages {
+		p := &m.chunk.Pages[i]
+		w.begin()
+		w.i64(1, m.start+int64(p.Offset))
+		w.i32(2, int64(p.Size))
+		w.i64(3, int64(p.FirstRow))
+		w.end()
+	}
+	w.end()
+}
+
+// footer returns Parquet's FileMetaData.
+func (f *FileWriter) footer() []byte {
+	var w thriftWriter
+	w.begin()
+	w.i32(1, 2)
+	w.list(2, thriftStruct, len(f.specs)+1)
+	w.begin()
+	w.text(4, "schema")
+	w.i32(5, int64(len(f.specs)))
+	w.end()
+	for i := range f.specs {
+		schemaElement(&w, &f.specs[i])
+	}
+	rows := 0
+	for i := range f.groups {
+		rows += f.groups[i].total
+	}
+	w.i64(3, int64(rows))
+	w.list(4, thriftStruct, len(f.groups))
+	for i := range f.groups {
+		f.rowGroup(&w, i)
+	}
+	w.text(6, createdBy)
+	w.list(7, thriftStruct, len(f.specs))
+	for range f.specs { // column order: by the type's definition
+		w.begin()
+		w.open(1)
+		w.end()
+		w.end()
+	}
+	w.end()
+	return w.b
+}
+
+func schemaElement(w *thriftWriter, s *Spec) {
+	w.begin()
+	w.i32(1, s.Type.parquet())
+	if s.Type == Fixed {
+		w.i32(2, int64(s.Width))
+	}
+	if s.Optional {
+		w.i32(3, 1)
+	} else {
+		w.i32(3, 0)
+	}
+	w.text(4, s.Name)
+	switch {
+	case s.Type == Text:
+		w.i32(6, 0) // converted type UTF8
+		w.open(10)
+		w.open(1) // STRING
+		w.end()
+		w.end()
+	case s.Timestamp:
+		w.open(10)
+		w.open(8) // TIMESTAMP
+		w.boolean(1, true)
+		w.open(2)
+		w.open(3) // NANOS
+		w.end()
+		w.end()
+		w.end()
+		w.end()
+	}
+	w.end()
+}
+
+func (f *FileWriter) rowGroup(w *thriftWriter, gi int) {
+	g := &f.groups[gi]
+	var raw, stored int64
+	first := int64(math.MaxInt64)
+	for _, m := range g.chunks {
+		raw += int64(m.chunk.RawBytes)
+		stored += m.size
+		first = min(first, m.start)
+	}
+	w.begin()
+	w.list(1, thriftStruct, len(f.specs))
+	for col := range f.specs {
+		f.columnChunk(w, &f.specs[col], g.chunks[col])
+	}
+	w.i64(2, raw)
+	w.i64(3, int64(g.total))
+	w.i64(5, first)
+	w.i64(6, stored)
+	w.end()
+}
+
+func (f *FileWriter) columnChunk(w *thriftWriter, s *Spec, m *chunkMeta) {
+	w.begin()
+	w.i64(2, 0) // file_offset, deprecated: must be 0
+	w.open(3)
+	w.i32(1, s.Type.parquet())
+	encodings := []Encoding{m.chunk.Encoding}
+	if m.chunk.DictPage {
+		encodings = append(encodings, Plain)
+	}
+	if s.Optional {
+		encodings = append(encodings, rleLevels)
+	}
+	w.list(2, thriftI32, len(encodings))
+	for _, e := range encodings {
+		w.b = binary.AppendVarint(w.b, int64(e))
+	}
+	w.list(3, thriftBinary, 1)
+	w.b = append(binary.AppendUvarint(w.b, uint64(len(s.Name))), s.Name...)
+	w.i32(4, int64(m.chunk.Codec))
+	w.i64(5, int64(m.chunk.Rows))
+	w.i64(6, int64(m.chunk.RawBytes))
+	w.i64(7, m.size)
+	if m.bloomLen > 0 {
+		w.list(8, thriftStruct, 1)
+		w.begin()
+		w.text(1, bloomCRCKey)
+		w.text(2, strconv.FormatUint(uint64(m.bloomCRC), 10))
+		w.end()
+	}
+	w.i64(9, m.start+int64(m.chunk.DataStart))
+	if m.chunk.DictPage {
+		w.i64(11, m.start)
+	}
+	chunkStatistics(w, s, &m.chunk)
+	if m.bloomLen > 0 {
+		w.i64(14, m.bloomAt)
+		w.i32(15, int64(m.bloomLen))
+	}
+	w.end()
+	w.i64(4, m.offsetIndex[0])
+	w.i32(5, m.offsetIndex[1])
+	if m.columnIndex[1] > 0 {
+		w.i64(6, m.columnIndex[0])
+		w.i32(7, m.columnIndex[1])
+	}
+	w.end()
+}
+
+// chunkStatistics writes the number of rows without value and, where they are exact, the bounds.
+func chunkStatistics(w *thriftWriter, s *Spec, c *Chunk) {
+	w.open(12)
+	w.i64(3, int64(c.nulls()))
+	if c.Values > 0 && s.Type != Fixed && bounded(c.Pages) {
+		if lo, hi := chunkBounds(s.Type, c.Pages); len(lo) < maxBound && len(hi) < maxBound {
+			w.bytes(5, hi)
+			w.bytes(6, lo)
+		}
+	}
+	w.end()
+}
+
+func chunkBounds(t Type, pages []Page) (lo, hi []byte) {
+	for i := range pages {
+		p := &pages[i]
+		if !p.HasBounds {
+			continue
+		}
+		if lo == nil || compareBounds(t, p.Min, lo) < 0 {
+			lo = p.Min
+		}
+		if hi == nil || compareBounds(t, p.Max, hi) > 0 {
+			hi = p.Max
+		}
+	}
+	return lo, hi
+}
+
+// compareBounds orders two bounds by the type's order in Parquet.
+func compareBounds(t Type, a, b []byte) int {
+	switch t {
+	case Int:
+		x, y := int64(binary.LittleEndian.Uint64(a)), int64(binary.LittleEndian.Uint64(b)) //nolint:gosec // the bits
+		switch {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return 0
+	case Float:
+		x, y := math.Float64frombits(binary.LittleEndian.Uint64(a)), math.Float64frombits(binary.LittleEndian.Uint64(b))
+		switch {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return 0
+	}
+	return bytes.Compare(a, b)
+}

@@ -1,0 +1,400 @@
+package column
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go/encoding/delta"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+)
+
+// FlatEncoder encodes columns without nesting: presence bits, dictionary indexes, delta-packed integers and text,
+// each page compressed with zstd unless the column is Spec.Raw. It belongs to one goroutine.
+type FlatEncoder struct {
+	zstd     *zstd.Encoder
+	presence Presence
+	head     thriftWriter
+	levels   []byte
+	raw      []byte
+	packed   []byte
+	trial    []byte
+	tmp      []byte
+	ints     []int64
+	offs     []uint32
+	numDict  numDict
+	codes    []uint16
+	distinct linearCounter
+	rawPages []rawPage
+	rawBuf   []byte
+}
+
+// rawPage is a page before compression, in FlatEncoder.rawBuf.
+type rawPage struct{ from, to int }
+
+// NewFlatEncoder returns an encoder that compresses with a zstd level (1 is fast, 3 is dense).
+func NewFlatEncoder(level int) (*FlatEncoder, error) {
+	z, err := newCompressor(level)
+	if err != nil {
+		return nil, err
+	}
+	return &FlatEncoder{zstd: z}, nil
+}
+
+// Encode implements Encoder.
+func (e *FlatEncoder) Encode(b *Builder, rows []int, dst *Chunk) error {
+	dst.reset()
+	if b.err != nil {
+		return fmt.Errorf("encode column %q: %w", b.spec.Name, b.err)
+	}
+	if len(b.ends) != len(rows) {
+		return fmt.Errorf("encode column %q: %d granules, want %d", b.spec.Name, len(b.ends), len(rows))
+	}
+	dst.Values = b.Len()
+	for _, n := range rows {
+		dst.Rows += n
+	}
+	if b.spec.Optional && dst.Values == 0 {
+		e.encodeNulls(&b.spec, dst)
+		return nil
+	}
+	if b.spec.Type.number() {
+		dst.Encoding = e.chooseNums(b)
+	} else {
+		dst.Encoding = e.chooseText(b)
+	}
+	e.countDistinct(b, dst)
+	e.encodePages(b, rows, dst)
+	e.store(b, dst)
+	if b.spec.Bloom && dst.Encoding != Dictionary && dst.Values >= minBloomValues {
+		e.addBloom(b, dst)
+	}
+	return nil
+}
+
+// encodeNulls makes the chunk of a row group in which the column has no value: one page of levels.
+func (e *FlatEncoder) encodeNulls(spec *Spec, dst *Chunk) {
+	dst.Encoding, dst.Codec = Plain, spec.codec()
+	e.levels = append(binary.AppendUvarint(e.levels[:0], uint64(dst.Rows)<<1), 0)
+	e.rawBuf = binary.LittleEndian.AppendUint32(e.rawBuf[:0], uint32(len(e.levels))) //nolint:gosec // a few bytes
+	e.rawBuf = append(e.rawBuf, e.levels...)
+	e.rawPages = append(e.rawPages[:0], rawPage{0, len(e.rawBuf)})
+	dst.Pages = append(dst.Pages, Page{Rows: dst.Rows, Nulls: dst.Rows})
+	e.appendPages(dst, e.rawBuf)
+}
+
+// encodePages writes all pages without compression to rawBuf.
+func (e *FlatEncoder) encodePages(b *Builder, rows []int, dst *Chunk) {
+	e.rawBuf, e.rawPages = e.rawBuf[:0], e.rawPages[:0]
+	first := 0
+	for g, n := range rows {
+		from, to := b.span(g)
+		if b.spec.Optional {
+			e.presence = Presence{}
+			for _, r := range b.rows[from:to] {
+				e.presence.set(int(r))
+			}
+		}
+		for row := 0; row < n; {
+			v, end := e.cut(b, from, to, row, n)
+			e.encodePage(b, from, v, row, end, dst.Encoding)
+			p := Page{FirstRow: first + row, Rows: end - row, Nulls: end - row - (v - from)}
+			p.Min, p.Max, p.HasBounds = b.bounds(from, v)
+			dst.Pages = append(dst.Pages, p)
+			from, row = v, end
+		}
+		first += n
+	}
+}
+
+// cut returns where the page that starts at value from and row ends: at the end of the granule, or earlier if it
+// would get too large.
+func (e *FlatEncoder) cut(b *Builder, from, to, row, rows int) (value, end int) {
+	if b.spec.Type.number() || !b.plain || from == to {
+		return to, rows
+	}
+	start := uint32(0)
+	if from > 0 {
+		start = b.offs[from-1]
+	}
+	if b.offs[to-1]-start <= maxPageBytes {
+		return to, rows
+	}
+	v := from + 1
+	for v < to && b.offs[v]-start <= maxPageBytes {
+		v++
+	}
+	switch {
+	case v == to:
+		return to, rows
+	case b.spec.Optional:
+		return v, int(b.rows[v])
+	}
+	return v, row + v - from
+}
+
+func (e *FlatEncoder) encodePage(b *Builder, from, to, row, end int, enc Encoding) {
+	start := len(e.rawBuf)
+	if b.spec.Optional {
+		e.levels = appendLevels(e.levels[:0], &e.presence, row, end)
+		e.rawBuf = binary.LittleEndian.AppendUint32(e.rawBuf, uint32(len(e.levels))) //nolint:gosec // at most 2 KiB
+		e.rawBuf = append(e.rawBuf, e.levels...)
+	}
+	e.rawBuf = e.appendValues(e.rawBuf, b, from, to, enc)
+	e.rawPages = append(e.rawPages, rawPage{start, len(e.rawBuf)})
+}
+
+// appendValues writes the values [from, to) of b.
+func (e *FlatEncoder) appendValues(dst []byte, b *Builder, from, to int, enc Encoding) []byte {
+	switch {
+	case enc == Dictionary && b.spec.Type.number():
+		return appendCodes(dst, e.codes[from:to], codeWidth(len(e.numDict.values)))
+	case enc == Dictionary:
+		return appendCodes(dst, b.codes[from:to], codeWidth(len(b.texts)))
+	case b.spec.Type == Bool:
+		return appendBits(dst, b.nums[from:to])
+	case b.spec.Type.number() && enc == DeltaBinary:
+		e.ints = e.ints[:0]
+		for _, v := range b.nums[from:to] {
+			e.ints = append(e.ints, int64(v)) //nolint:gosec // the bits
+		}
+		e.tmp, _ = (&delta.BinaryPackedEncoding{}).EncodeInt64(e.tmp[:0], e.ints)
+		return append(dst, e.tmp...)
+	case b.spec.Type.number():
+		for _, v := range b.nums[from:to] {
+			dst = binary.LittleEndian.AppendUint64(dst, v)
+		}
+		return dst
+	}
+	return e.appendText(dst, b, from, to, enc)
+}
+
+func (e *FlatEncoder) appendText(dst []byte, b *Builder, from, to int, enc Encoding) []byte {
+	start := uint32(0)
+	if from > 0 {
+		start = b.offs[from-1]
+	}
+	switch enc {
+	case DeltaBytes, DeltaLengthBytes:
+		e.offs = append(append(e.offs[:0], start), b.offs[from:to]...)
+		if enc == DeltaBytes {
+			e.tmp, _ = (&delta.ByteArrayEncoding{}).EncodeByteArray(e.tmp[:0], b.data, e.offs)
+		} else {
+			e.tmp, _ = (&delta.LengthByteArrayEncoding{}).EncodeByteArray(e.tmp[:0], b.data, e.offs)
+		}
+		return append(dst, e.tmp...)
+	}
+	if b.spec.Type == Fixed {
+		if to > from {
+			dst = append(dst, b.data[start:b.offs[to-1]]...)
+		}
+		return dst
+	}
+	for _, end := range b.offs[from:to] {
+		dst = binary.LittleEndian.AppendUint32(dst, end-start)
+		dst = append(dst, b.data[start:end]...)
+		start = end
+	}
+	return dst
+}
+
+func appendBits(dst []byte, nums []uint64) []byte {
+	for i := 0; i < len(nums); i += 8 {
+		var v byte
+		for j, n := range nums[i:min(i+8, len(nums))] {
+			v |= byte(n&1) << j
+		}
+		dst = append(dst, v)
+	}
+	return dst
+}
+
+// store compresses the raw pages, or not, and appends them to dst behind the dictionary.
+func (e *FlatEncoder) store(b *Builder, dst *Chunk) {
+	if dst.Encoding == Dictionary {
+		dst.DictPage = true
+		e.raw = e.appendDict(e.raw[:0], b)
+	}
+	dst.Codec = b.spec.codec()
+	if dst.DictPage {
+		e.appendPage(dst, e.raw, e.dictLen(b), true)
+	}
+	dst.DataStart = len(dst.Buf)
+	e.appendPages(dst, e.rawBuf)
+}
+
+func (e *FlatEncoder) appendPages(dst *Chunk, buf []byte) {
+	for i, r := range e.rawPages {
+		p := &dst.Pages[i]
+		p.Offset = len(dst.Buf)
+		e.appendPage(dst, buf[r.from:r.to], p.Rows, false)
+		p.Size = len(dst.Buf) - p.Offset
+	}
+}
+
+func (e *FlatEncoder) appendPage(dst *Chunk, raw []byte, values int, dict bool) {
+	stored := raw
+	if dst.Codec == Zstd {
+		if dst.Values > 0 {
+			e.packed = e.zstd.EncodeAll(raw, e.packed[:0])
+		} else {
+			e.packed = storedFrame(e.packed[:0], raw)
+		}
+		stored = e.packed
+	}
+	e.head.b = e.head.b[:0]
+	pageHeader(&e.head, dict, values, len(raw), len(stored), crc32.ChecksumIEEE(stored), dst.Encoding)
+	dst.Buf = append(append(dst.Buf, e.head.b...), stored...)
+	dst.RawBytes += len(e.head.b) + len(raw)
+}
+
+func (e *FlatEncoder) dictLen(b *Builder) int {
+	if b.spec.Type.number() {
+		return len(e.numDict.values)
+	}
+	return len(b.texts)
+}
+
+func (e *FlatEncoder) appendDict(dst []byte, b *Builder) []byte {
+	if b.spec.Type.number() {
+		for _, v := range e.numDict.values {
+			dst = binary.LittleEndian.AppendUint64(dst, v)
+		}
+		return dst
+	}
+	for _, s := range b.texts {
+		if b.spec.Type != Fixed {
+			dst = binary.LittleEndian.AppendUint32(dst, uint32(len(s))) //nolint:gosec // below maxDictBytes
+		}
+		dst = append(dst, s...)
+	}
+	return dst
+}
+
+// bounds returns the smallest and largest of the values [from, to), as the page index keeps them: numbers as plain
+// values, text cut to maxBound bytes (the upper bound then rounded up).
+func (b *Builder) bounds(from, to int) (lo, hi []byte, ok bool) {
+	if from == to {
+		return nil, nil, false
+	}
+	switch b.spec.Type {
+	case Bool:
+		return b.boolBounds(from, to)
+	case Int:
+		lo, hi := int64(math.MaxInt64), int64(math.MinInt64)
+		for _, n := range b.nums[from:to] {
+			lo, hi = min(lo, int64(n)), max(hi, int64(n)) //nolint:gosec // the bits
+		}
+		return num8(uint64(lo)), num8(uint64(hi)), true //nolint:gosec // the bits
+	case Float:
+		return b.floatBounds(from, to)
+	}
+	return b.textBounds(from, to)
+}
+
+func num8(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
+
+func (b *Builder) boolBounds(from, to int) (lo, hi []byte, ok bool) {
+	l, h := byte(1), byte(0)
+	for _, n := range b.nums[from:to] {
+		l, h = min(l, byte(n&1)), max(h, byte(n&1))
+	}
+	return []byte{l}, []byte{h}, true
+}
+
+func (b *Builder) floatBounds(from, to int) (lo, hi []byte, ok bool) {
+	l, h := math.Inf(1), math.Inf(-1)
+	for _, n := range b.nums[from:to] {
+		f := math.Float64frombits(n)
+		if math.IsNaN(f) {
+			return nil, nil, false
+		}
+		l, h = min(l, f), max(h, f)
+	}
+	// Parquet: a zero bound stands for both zeros.
+	if l == 0 {
+		l = math.Copysign(0, -1)
+	}
+	if h == 0 {
+		h = 0
+	}
+	return num8(math.Float64bits(l)), num8(math.Float64bits(h)), true
+}
+
+func (b *Builder) textBounds(from, to int) (lo, hi []byte, ok bool) {
+	if !b.plain {
+		return b.codeBounds(from, to)
+	}
+	start := uint32(0)
+	if from > 0 {
+		start = b.offs[from-1]
+	}
+	var l, h []byte
+	for i, end := range b.offs[from:to] {
+		v := b.data[start:end]
+		if i == 0 || bytes.Compare(v, l) < 0 {
+			l = v
+		}
+		if i == 0 || bytes.Compare(v, h) > 0 {
+			h = v
+		}
+		start = end
+	}
+	return cutBounds(l, h)
+}
+
+// codeBounds finds the bounds of dictionary codes by marking the codes that occur.
+func (b *Builder) codeBounds(from, to int) (lo, hi []byte, ok bool) {
+	var seen [maxDictValues/64 + 1]uint64
+	var l, h string
+	first := true
+	for _, c := range b.codes[from:to] {
+		if seen[c>>6]&(1<<(c&63)) != 0 {
+			continue
+		}
+		seen[c>>6] |= 1 << (c & 63)
+		s := b.texts[c]
+		if first || s < l {
+			l = s
+		}
+		if first || s > h {
+			h = s
+		}
+		first = false
+	}
+	return cutBounds([]byte(l), []byte(h))
+}
+
+// cutBounds shortens bounds. There is no upper bound if all kept bytes are 0xff.
+func cutBounds(l, h []byte) (lo, hi []byte, ok bool) {
+	lo = append([]byte{}, l[:min(len(l), maxBound)]...)
+	if len(h) <= maxBound {
+		return lo, append([]byte{}, h...), true
+	}
+	hi = append([]byte{}, h[:maxBound]...)
+	for i := len(hi) - 1; i >= 0; i-- {
+		// Stay below 0x7f, so that the bound of UTF-8 text is UTF-8 text.
+		if hi[i] < 0x7f {
+			hi[i]++
+			return lo, hi[:i+1], true
+		}
+	}
+	return nil, nil, false
+}
+
+var _ Encoder = (*FlatEncoder)(nil)
+
+// granuleSample returns the values of the first granule that has some, which stand for the chunk when encodings are
+// compared.
+func granuleSample(b *Builder) (from, to int) {
+	for g := range b.ends {
+		if from, to = b.span(g); to > from {
+			return from, min(to, from+store.GranuleRows)
+		}
+	}
+	return 0, 0
+}

@@ -1,0 +1,367 @@
+package column
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+)
+
+// Dict is a decoded dictionary page.
+type Dict struct {
+	Values []store.Value
+	bytes  int64
+}
+
+// Bytes returns the memory that the dictionary takes.
+func (d *Dict) Bytes() int64 { return d.bytes }
+
+// Values holds the values of one column for one granule. Rows are counted from the granule's start.
+type Values struct {
+	Rows    int
+	Present *Presence // nil: every row has a value
+	// One of the three forms holds the values of the rows that have one.
+	Dict  *Dict
+	Codes []uint16
+	Nums  []uint64
+	text  string
+	ends  []uint32 // nil for Fixed
+	width int
+	count int
+	typ   store.ValueType
+}
+
+// Len returns the number of values.
+func (v *Values) Len() int { return v.count }
+
+// Index returns the place of a row's value among the values, or -1 if the row has none.
+func (v *Values) Index(row int) int {
+	if v.Present == nil {
+		return row
+	}
+	return v.Present.Index(row)
+}
+
+// Text returns the i-th value of a column of text without dictionary.
+func (v *Values) Text(i int) string {
+	if v.ends == nil {
+		return v.text[i*v.width : (i+1)*v.width]
+	}
+	from := uint32(0)
+	if i > 0 {
+		from = v.ends[i-1]
+	}
+	return v.text[from:v.ends[i]]
+}
+
+// Value returns the i-th value.
+func (v *Values) Value(i int) store.Value {
+	switch {
+	case v.Dict != nil:
+		return v.Dict.Values[v.Codes[i]]
+	case v.Nums != nil:
+		return store.Value{Type: v.typ, Num: v.Nums[i]}
+	}
+	return store.Value{Type: v.typ, Str: v.Text(i)}
+}
+
+// Num returns the i-th value of a column of numbers.
+func (v *Values) Num(i int) uint64 {
+	if v.Dict != nil {
+		return v.Dict.Values[v.Codes[i]].Num
+	}
+	return v.Nums[i]
+}
+
+// Str returns the i-th value of a column of text or bytes.
+func (v *Values) Str(i int) string {
+	if v.Dict != nil {
+		return v.Dict.Values[v.Codes[i]].Str
+	}
+	return v.Text(i)
+}
+
+// Bytes returns the memory that the values take, without a shared dictionary.
+func (v *Values) Bytes() int64 {
+	n := int64(160 + 2*cap(v.Codes) + 8*cap(v.Nums) + len(v.text) + 4*cap(v.ends))
+	if v.Present != nil {
+		n += presenceWords * 10
+	}
+	return n
+}
+
+var errHeader = errors.New("page header does not fit the page")
+
+type header struct {
+	dict     bool
+	raw      int
+	stored   int
+	crc      uint32
+	values   int
+	encoding Encoding
+}
+
+// readPage reads a page, checks its sum and returns its raw bytes.
+func (f *File) readPage(c *chunk, off int64, size int) (h header, raw []byte, err error) {
+	buf := make([]byte, size)
+	if err := ReadFull(f.r, f.name, buf, off); err != nil {
+		return h, nil, err
+	}
+	h, n, err := parseHeader(buf)
+	if err != nil {
+		return h, nil, f.corrupt(off, err)
+	}
+	if h.stored != size-n {
+		return h, nil, f.corrupt(off, fmt.Errorf("%w: %d bytes, the header says %d", errHeader, size-n, h.stored))
+	}
+	if crc := crc32.ChecksumIEEE(buf[n:]); crc != h.crc {
+		return h, nil, f.corrupt(off, fmt.Errorf("checksum of the page is %08x, want %08x", crc, h.crc))
+	}
+	if raw, err = f.unzip.decode(c.codec, buf[n:], h.raw); err != nil {
+		return h, nil, f.corrupt(off, err)
+	}
+	return h, raw, nil
+}
+
+func parseHeader(b []byte) (h header, n int, err error) {
+	r := thriftReader{b: b}
+	kind := int64(-1)
+	detail := func() {
+		r.structure(func(id int16, typ byte) {
+			switch {
+			case id == 1 && typ == thriftI32:
+				h.values = int(r.size(1 << 31))
+			case id == 2 && typ == thriftI32:
+				h.encoding = Encoding(r.size(255))
+			default:
+				r.skip(typ)
+			}
+		})
+	}
+	r.structure(func(id int16, typ byte) {
+		switch {
+		case id == 1 && typ == thriftI32:
+			kind = r.int()
+		case id == 2 && typ == thriftI32:
+			h.raw = int(r.size(maxPageRaw))
+		case id == 3 && typ == thriftI32:
+			h.stored = int(r.size(maxPageRaw))
+		case id == 4 && typ == thriftI32:
+			h.crc = uint32(r.int()) //nolint:gosec // the bits of the sum
+		case id == 5 && typ == thriftStruct && kind == 0:
+			detail()
+		case id == 7 && typ == thriftStruct && kind == 2:
+			h.dict = true
+			detail()
+		default:
+			r.skip(typ)
+		}
+	})
+	if r.err == nil && kind != 0 && kind != 2 {
+		r.err = fmt.Errorf("unknown page type %d", kind)
+	}
+	return h, r.pos, r.err
+}
+
+// Dict reads the dictionary of a column chunk that has one.
+func (f *File) Dict(gi, col int) (*Dict, error) {
+	c := &f.groups[gi].chunks[col]
+	h, raw, err := f.readPage(c, c.dictOffset, int(c.dataOffset-c.dictOffset))
+	if err != nil {
+		return nil, err
+	}
+	if !h.dict || h.encoding != Plain || h.values > maxDictValues {
+		return nil, f.corrupt(c.dictOffset, errHeader)
+	}
+	spec := &f.specs[col]
+	v := Values{typ: spec.Value, width: spec.Width}
+	if err := v.decodePlain(raw, h.values, spec.Type); err != nil {
+		return nil, f.corrupt(c.dictOffset, fmt.Errorf("dictionary of column %q: %w", spec.Name, err))
+	}
+	v.finish(raw, spec.Type)
+	d := &Dict{Values: make([]store.Value, h.values), bytes: int64(32*h.values + len(raw))}
+	for i := range d.Values {
+		d.Values[i] = v.Value(i)
+	}
+	return d, nil
+}
+
+// Granule reads the values of the rows [first, first+rows) of a row group, at most a granule. dict is the chunk's
+// dictionary if it has one.
+func (f *File) Granule(gi, col, first, rows int, dict *Dict) (*Values, error) {
+	c := &f.groups[gi].chunks[col]
+	spec := &f.specs[col]
+	v := &Values{Rows: rows, typ: spec.Value, width: spec.Width, Dict: dict}
+	if spec.Optional {
+		v.Present = new(Presence)
+	}
+	if f.Empty(gi, col) && spec.Optional {
+		v.Dict = nil
+		return v, nil
+	}
+	if c.encoding != Dictionary {
+		v.Dict = nil
+	} else if dict == nil {
+		return nil, fmt.Errorf("read column %q of %s: its dictionary is missing", spec.Name, f.name)
+	}
+	pages, err := f.pagesOf(gi, col, first, rows)
+	if err != nil {
+		return nil, err
+	}
+	var text []byte
+	at := first
+	for i := range pages {
+		p := &pages[i]
+		if p.firstRow != at || p.firstRow+p.rows > first+rows {
+			return nil, f.corrupt(p.offset, fmt.Errorf("page of column %q crosses a granule's border", spec.Name))
+		}
+		h, raw, err := f.readPage(c, p.offset, p.size)
+		if err != nil {
+			return nil, err
+		}
+		if h.dict || h.values != p.rows || h.encoding != c.encoding {
+			return nil, f.corrupt(p.offset, errHeader)
+		}
+		if text, err = v.decodePage(text, raw, at-first, p.rows, c.encoding, spec); err != nil {
+			return nil, f.corrupt(p.offset, fmt.Errorf("page of column %q: %w", spec.Name, err))
+		}
+		at += p.rows
+	}
+	if at != first+rows {
+		return nil, f.corrupt(f.layout.IndexOffset, fmt.Errorf("column %q has no page for row %d", spec.Name, at))
+	}
+	v.finish(text, spec.Type)
+	return v, nil
+}
+
+var errPage = errors.New("values are malformed")
+
+// decodePage adds the values of a page that begins at row. Text is collected in the returned slice.
+func (v *Values) decodePage(text, raw []byte, row, rows int, enc Encoding, spec *Spec) ([]byte, error) {
+	n := rows
+	if spec.Optional {
+		if len(raw) < 4 || uint64(binary.LittleEndian.Uint32(raw)) > uint64(len(raw)-4) {
+			return nil, errLevels
+		}
+		size := int(binary.LittleEndian.Uint32(raw))
+		if err := readLevels(v.Present, row, rows, raw[4:4+size]); err != nil {
+			return nil, err
+		}
+		n = v.Present.rank() - v.count
+		raw = raw[4+size:]
+	}
+	v.count += n
+	var err error
+	switch {
+	case n == 0:
+	case enc == Dictionary:
+		v.Codes, err = readCodes(grow(v.Codes, n), raw, n, len(v.Dict.Values))
+	case spec.Type == Int && enc == DeltaBinary:
+		v.Nums, _, err = readDelta(grow(v.Nums, n), raw, n)
+	case enc == Plain && spec.Type.number(), enc == Plain && spec.Type == Fixed && text == nil:
+		v.count -= n
+		err = v.decodePlain(raw, n, spec.Type)
+		if spec.Type == Fixed {
+			text = raw
+		}
+	case enc == Plain && spec.Type == Fixed:
+		if len(raw) != n*spec.Width {
+			return nil, errPage
+		}
+		text = append(text[:len(text):len(text)], raw...)
+	case enc == Plain:
+		text, v.ends, err = readPlainText(text, v.ends, raw, n)
+	case enc == DeltaLengthBytes && (spec.Type == Text || spec.Type == Bytes):
+		text, v.ends, err = readDeltaLength(text, grow(v.ends, n), raw, n)
+	case enc == DeltaBytes && (spec.Type == Text || spec.Type == Bytes):
+		text, v.ends, err = readDeltaBytes(text, grow(v.ends, n), raw, n, maxPageRaw)
+	default:
+		err = fmt.Errorf("unknown encoding %d", enc)
+	}
+	if err == nil && len(text) > math.MaxUint32 {
+		err = errPage
+	}
+	return text, err
+}
+
+func grow[T any](s []T, n int) []T {
+	if s == nil {
+		return make([]T, 0, n)
+	}
+	return s
+}
+
+// decodePlain reads n values in plain encoding. The text of Fixed and dictionary values is raw itself.
+func (v *Values) decodePlain(raw []byte, n int, t Type) error {
+	switch t {
+	case Bool:
+		if len(raw) != (n+7)/8 {
+			return errPage
+		}
+		v.Nums = grow(v.Nums, n)
+		for i := range n {
+			v.Nums = append(v.Nums, uint64(raw[i>>3]>>(i&7)&1))
+		}
+	case Int, Float:
+		if len(raw) != 8*n {
+			return errPage
+		}
+		v.Nums = grow(v.Nums, n)
+		for i := range n {
+			v.Nums = append(v.Nums, binary.LittleEndian.Uint64(raw[8*i:]))
+		}
+	case Fixed:
+		if v.width <= 0 || len(raw) != n*v.width {
+			return errPage
+		}
+	default:
+		var text []byte
+		var err error
+		if text, v.ends, err = readPlainText(nil, v.ends, raw, n); err != nil {
+			return err
+		}
+		v.text = string(text)
+	}
+	v.count += n
+	return nil
+}
+
+// finish makes the collected text immutable.
+func (v *Values) finish(text []byte, t Type) {
+	if t.number() || v.Dict != nil || v.text != "" {
+		return
+	}
+	if t != Fixed {
+		if v.ends == nil {
+			v.ends = []uint32{}
+		}
+		if len(v.ends) == 0 || v.ends[len(v.ends)-1] == 0 {
+			return
+		}
+	}
+	v.text = string(text)
+}
+
+// readPlainText reads n values that have their length before them.
+func readPlainText(text []byte, ends []uint32, raw []byte, n int) ([]byte, []uint32, error) {
+	ends = grow(ends, n)
+	for range n {
+		if len(raw) < 4 {
+			return nil, nil, errPage
+		}
+		size := uint64(binary.LittleEndian.Uint32(raw))
+		if size > uint64(len(raw)-4) {
+			return nil, nil, errPage
+		}
+		text = append(text, raw[4:4+size]...)
+		ends = append(ends, uint32(len(text))) //nolint:gosec // pages are bounded by maxPageRaw
+		raw = raw[4+size:]
+	}
+	if len(raw) != 0 {
+		return nil, nil, errPage
+	}
+	return text, ends, nil
+}
