@@ -156,10 +156,20 @@ func appendFragments(dst []byte, off int64, number uint64, rec []byte) []byte {
 // fragmentCRC covers the place of the fragment too, so that old blocks of the disk and misplaced sectors do not pass
 // for data.
 func fragmentCRC(number uint64, off int64, typ byte, data []byte) uint32 {
-	var place [15]byte
-	binary.LittleEndian.PutUint64(place[0:], number)
-	binary.LittleEndian.PutUint32(place[8:], uint32(off))        //nolint:gosec // Segments are at most MaxSegmentBytes long.
-	binary.LittleEndian.PutUint16(place[12:], uint16(len(data))) //nolint:gosec // Less than a page.
-	place[14] = typ
-	return crc32.Update(crc32.Checksum(place[:], castagnoli), castagnoli, data)
+	c := ^uint32(0)
+	c = crcBytes(c, number, 8)
+	c = crcBytes(c, uint64(off), 4) //nolint:gosec // Segments are at most MaxSegmentBytes long.
+	c = crcBytes(c, uint64(len(data)), 2)
+	c = crcBytes(c, uint64(typ), 1)
+	return crc32.Update(^c, castagnoli, data)
+}
+
+// crcBytes adds the n low bytes of v, lowest first, to an inverted checksum. Giving crc32.Update an array would
+// allocate it.
+func crcBytes(c uint32, v uint64, n int) uint32 {
+	for range n {
+		c = castagnoli[byte(c)^byte(v)] ^ c>>8 //nolint:gosec // The low bytes are meant.
+		v >>= 8
+	}
+	return c
 }

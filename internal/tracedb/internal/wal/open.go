@@ -135,9 +135,11 @@ func (w *WAL) loadSegment(number uint64) (segment, error) {
 	return s, nil
 }
 
-// mayBeNewer reports whether a damaged header could be one that a newer version wrote in a way we do not know.
+// mayBeNewer reports whether a damaged header could be one that a newer version wrote in a way we do not know. One
+// that is cut short, also where the rest is zeros, is torn.
 func mayBeNewer(head []byte) bool {
-	return len(head) >= 10 && bytes.HasPrefix(head, []byte(magic)) && binary.LittleEndian.Uint16(head[8:]) != version
+	return len(head) == segmentHeaderBytes && bytes.HasPrefix(head, []byte(magic)) &&
+		binary.LittleEndian.Uint16(head[8:]) > version
 }
 
 // refuseNewer returns an error unless the segment holds records of our format.

@@ -28,7 +28,8 @@ type segmentReader struct {
 	bad func(off int64, err error)
 
 	off    int64 // of the next fragment
-	end    int64 // of the last intact record
+	begin  int64 // of the last intact record
+	end    int64 // behind the last intact record
 	chunk  []byte
 	at     int64 // offset of chunk
 	rec    []byte
@@ -64,7 +65,7 @@ func (r *segmentReader) next() (record, error) {
 			r.start = -1
 			continue
 		}
-		r.start, r.end, r.resync = -1, r.off, false
+		r.begin, r.start, r.end, r.resync = r.start, -1, r.off, false
 		return rec, nil
 	}
 }

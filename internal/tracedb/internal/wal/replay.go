@@ -144,7 +144,7 @@ func (p *replay) record(rec record, r *segmentReader, number, limit uint64) erro
 	payload, buf, err := rec.payload(p.buf)
 	p.buf = buf
 	if err != nil {
-		p.damage(number, r.end, err)
+		p.damage(number, r.begin, err)
 		return nil
 	}
 	p.gap(rec.seq - 1)
