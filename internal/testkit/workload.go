@@ -20,7 +20,7 @@ const (
 	podsPerApp    = 3 // Each service runs in this many of the pods.
 	minTrace      = 8
 	maxTrace      = 60
-	slowTraces    = 0.12
+	slowTraces    = 0.127
 	errorRate     = 0.0118 // Of spans by themselves; callers of a failed span fail in half of the cases.
 	tracesPerSec  = 50
 	meanTraceTail = 18.5 // Mean of the exponential part of the trace length.
