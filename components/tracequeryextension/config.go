@@ -1,0 +1,100 @@
+package tracequeryextension
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/confighttp"
+
+	"github.com/bramble-tracing/bramble/internal/query"
+)
+
+// Config is the configuration of the query port.
+type Config struct {
+	// ServerConfig has the Collector's settings of an HTTP server: endpoint, tls, auth, cors, include_metadata,
+	// response_headers and so on. They hold for HTTP and gRPC. write_timeout is how long one write may make no progress,
+	// not how long an answer may take.
+	confighttp.ServerConfig `mapstructure:",squash"`
+	// Store is the id of the trace_store extension that is asked.
+	Store component.ID `mapstructure:"store"`
+	// HTTPAPIPrefix is put before every /api path, for reverse proxies that do not strip it. Other paths are not changed.
+	HTTPAPIPrefix string `mapstructure:"http_api_prefix"`
+	// Limits bounds what queries may cost.
+	Limits LimitsConfig `mapstructure:"limits"`
+	// PprofEnabled serves Go profiles at /debug/pprof.
+	PprofEnabled bool `mapstructure:"pprof_enabled"`
+	// ShutdownTimeout is how long requests in progress may take to finish when the Collector stops or reloads.
+	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// LimitsConfig bounds what queries may cost.
+type LimitsConfig struct {
+	// MaxTraceBytes is the size in bytes at which a trace is cut: the v2 endpoint then answers with what fits and says
+	// so, the v1 endpoint with status 422. 0 means no limit.
+	MaxTraceBytes int64 `mapstructure:"max_trace_bytes"`
+	// Timeout is how long a query may wait and run.
+	Timeout time.Duration `mapstructure:"timeout"`
+	// Concurrency is how many searches may run at the same time; as many lookups of traces by id may run besides. 0
+	// means one for each CPU, and at least 2.
+	Concurrency int `mapstructure:"concurrency"`
+	// Queue is how many searches may wait for their turn, which goes round between clients; further ones are answered
+	// with status 429.
+	Queue int `mapstructure:"queue"`
+
+	_ struct{}
+}
+
+const (
+	defaultEndpoint        = "localhost:3200"
+	defaultHeaderTimeout   = 10 * time.Second
+	defaultBodySize        = 1 << 20
+	defaultShutdownTimeout = 5 * time.Second
+)
+
+func createDefaultConfig() component.Config {
+	server := confighttp.NewDefaultServerConfig()
+	server.NetAddr.Endpoint = defaultEndpoint
+	server.ReadHeaderTimeout = defaultHeaderTimeout
+	server.MaxRequestBodySize = defaultBodySize
+	limits := query.DefaultLimits()
+	return &Config{
+		ServerConfig: server,
+		Store:        component.MustNewID("trace_store"),
+		Limits: LimitsConfig{
+			MaxTraceBytes: limits.MaxTraceBytes,
+			Timeout:       limits.Timeout,
+			Queue:         limits.Queue,
+		},
+		ShutdownTimeout: defaultShutdownTimeout,
+	}
+}
+
+// Validate names the path of each field that is out of range.
+func (c *Config) Validate() error {
+	var errs []error
+	add := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	add(c.NetAddr.Endpoint == "", "endpoint: must not be empty, for example %s", defaultEndpoint)
+	add(c.Store.Type().String() == "", "store: must name a trace_store extension")
+	p := c.HTTPAPIPrefix
+	add(p != "" && (!strings.HasPrefix(p, "/") || strings.HasSuffix(p, "/")), "http_api_prefix: must begin with a slash and not end with one, is %q", p)
+	add(c.Limits.MaxTraceBytes < 0, "limits::max_trace_bytes: must not be negative, is %d", c.Limits.MaxTraceBytes)
+	add(c.Limits.Timeout <= 0, "limits::timeout: must be above 0, is %s", c.Limits.Timeout)
+	add(c.Limits.Concurrency < 0, "limits::concurrency: must not be negative, is %d", c.Limits.Concurrency)
+	add(c.Limits.Queue < 1, "limits::queue: must be at least 1, is %d", c.Limits.Queue)
+	add(c.ShutdownTimeout <= 0, "shutdown_timeout: must be above 0, is %s", c.ShutdownTimeout)
+	return errors.Join(errs...)
+}
+
+func (c *LimitsConfig) limits() query.Limits {
+	return query.Limits{MaxTraceBytes: c.MaxTraceBytes, Timeout: c.Timeout, Concurrency: c.Concurrency, Queue: c.Queue}
+}

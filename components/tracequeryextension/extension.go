@@ -1,0 +1,159 @@
+package tracequeryextension
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/extension"
+	"go.opentelemetry.io/collector/extension/extensioncapabilities"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/bramble-tracing/bramble/internal/exthost"
+	"github.com/bramble-tracing/bramble/internal/query"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/tempoapi"
+	"github.com/bramble-tracing/bramble/internal/webmount"
+)
+
+var (
+	_ extensioncapabilities.Dependent       = (*queryExtension)(nil)
+	_ extensioncapabilities.PipelineWatcher = (*queryExtension)(nil)
+	_ webmount.Mounter                      = (*queryExtension)(nil)
+)
+
+// queryExtension serves the query port. It is safe for concurrent use after Start.
+type queryExtension struct {
+	cfg *Config
+	set extension.Settings
+	mounts
+	state atomic.Uint32
+
+	service *query.Service
+	grpc    *grpc.Server
+	http    *http.Server
+	addr    net.Addr
+	// cancel ends the context of all requests.
+	cancel context.CancelFunc
+	serve  sync.WaitGroup
+}
+
+// States of the extension, in their order.
+const (
+	stateNew uint32 = iota
+	stateStarting
+	stateReady
+	stateStopping
+)
+
+func newQueryExtension(set extension.Settings, cfg *Config) *queryExtension {
+	return &queryExtension{cfg: cfg, set: set}
+}
+
+// Dependencies makes the Collector start the store first and stop it last.
+func (e *queryExtension) Dependencies() []component.ID { return []component.ID{e.cfg.Store} }
+
+// Start listens and serves. The context is not kept.
+func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
+	s, err := exthost.Find[store.Viewer](host, e.cfg.Store)
+	if err != nil {
+		return err
+	}
+	e.service = query.New(s, e.cfg.Limits.limits())
+	metrics := newMetrics(e.set.BuildInfo, e.service)
+	api := tempoapi.New(e.service, tempoapi.Options{
+		Build:    tempoapi.NewBuildInfo(e.set.BuildInfo.Command, e.set.BuildInfo.Version),
+		Observer: metrics,
+	})
+	e.grpc = newGRPCServer(api, metrics, e.set.Logger)
+	handler := &portHandler{ext: e, api: api, metrics: metrics.handler(), log: e.set.Logger}
+	if e.cfg.PprofEnabled {
+		handler.pprof = pprofHandler()
+	}
+	// ToServer writes defaults into its receiver; the configuration stays as it was given.
+	server := e.cfg.ServerConfig
+	e.http, err = server.ToServer(ctx, host.GetExtensions(), e.set.TelemetrySettings, handler)
+	if err != nil {
+		return fmt.Errorf("set up the server on %s: %w", server.NetAddr.Endpoint, err)
+	}
+	base := e.adapt(e.http)
+	listener, err := server.ToListener(ctx)
+	if err != nil {
+		e.cancel()
+		return fmt.Errorf("listen on %s: %w", server.NetAddr.Endpoint, err)
+	}
+	e.addr = listener.Addr()
+	e.state.Store(stateStarting)
+	e.serve.Go(func() {
+		if err := e.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) && base.Err() == nil {
+			componentstatus.ReportStatus(host, componentstatus.NewFatalErrorEvent(fmt.Errorf("serve on %s: %w", listener.Addr(), err)))
+		}
+	})
+	e.set.Logger.Info("query API is listening", zap.Stringer("address", e.addr), zap.Stringer("store", e.cfg.Store))
+	return nil
+}
+
+// adapt turns the Collector's HTTP server into one that speaks all protocols on the port (C-01, C-02) and has no
+// overall write timeout. It returns the context of all requests.
+func (e *queryExtension) adapt(s *http.Server) context.Context {
+	s.Protocols = new(http.Protocols)
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetHTTP2(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	s.WriteTimeout = 0
+	s.MaxHeaderBytes = maxHeaderBytes
+	s.Handler = &outerHandler{ext: e, next: s.Handler, stall: e.cfg.WriteTimeout}
+	base, cancel := context.WithCancel(context.Background())
+	e.cancel = cancel
+	s.BaseContext = func(net.Listener) context.Context { return base }
+	return base
+}
+
+// Ready is called when all pipelines run.
+func (e *queryExtension) Ready() error {
+	e.state.CompareAndSwap(stateStarting, stateReady)
+	return nil
+}
+
+// NotReady is called before the pipelines are stopped.
+func (e *queryExtension) NotReady() error {
+	e.state.Store(stateStopping)
+	return nil
+}
+
+// Shutdown stops listening and waits for requests; see the package comment.
+func (e *queryExtension) Shutdown(ctx context.Context) error {
+	e.state.Store(stateStopping)
+	if e.http == nil || e.addr == nil {
+		return nil
+	}
+	defer e.cancel()
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.ShutdownTimeout)
+	defer cancel()
+	var errs []error
+	if err := e.http.Shutdown(ctx); err != nil {
+		e.set.Logger.Warn("requests were cut off because they did not end in time", zap.Duration("shutdown_timeout", e.cfg.ShutdownTimeout), zap.Error(err))
+		e.cancel()
+		errs = append(errs, e.http.Close())
+	}
+	e.grpc.Stop()
+	e.serve.Wait()
+	// Queries see the cancelled context within milliseconds. They must be gone before the store closes.
+	drain, done := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer done()
+	return errors.Join(append(errs, e.service.Drain(drain))...)
+}
+
+// drainTimeout is how long cancelled queries may take to notice.
+const drainTimeout = 5 * time.Second
+
+// maxHeaderBytes has room for a TraceQL query of 128 KiB, percent-encoded (S-01).
+const maxHeaderBytes = 512 << 10

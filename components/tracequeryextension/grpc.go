@@ -1,0 +1,39 @@
+package tracequeryextension
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/bramble-tracing/bramble/internal/tempoapi"
+)
+
+// newGRPCServer returns a server for ServeHTTP: it listens to nothing itself.
+func newGRPCServer(api *tempoapi.API, m *metrics, log *zap.Logger) *grpc.Server {
+	s := grpc.NewServer(grpc.StreamInterceptor(observeStreams(m, log)))
+	api.RegisterGRPC(s)
+	grpc_health_v1.RegisterHealthServer(s, health.NewServer()) // H-08; "" is SERVING.
+	return s
+}
+
+// observeStreams measures streams and turns a panic, which would end the process, into an error.
+func observeStreams(m *metrics, log *zap.Logger) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+		start := time.Now()
+		defer func() {
+			if p := recover(); p != nil {
+				log.Error("a request made the query API panic", zap.String("method", info.FullMethod), zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", debug.Stack()))
+				err = status.Error(codes.Internal, "internal error, see the log of the server")
+			}
+			m.Observe(info.FullMethod, "gRPC", status.Code(err).String(), time.Since(start))
+		}()
+		return handler(srv, ss)
+	}
+}

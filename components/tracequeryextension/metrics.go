@@ -1,0 +1,62 @@
+package tracequeryextension
+
+import (
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/collector/component"
+
+	"github.com/bramble-tracing/bramble/internal/query"
+)
+
+// metrics is what /metrics shows (H-05): this process and this extension. The Collector's own telemetry, which has
+// what receivers, processors, exporters and the store count, is on its own port (8888).
+type metrics struct {
+	registry *prometheus.Registry
+	duration *prometheus.HistogramVec
+}
+
+func newMetrics(build component.BuildInfo, s *query.Service) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "bramble_request_duration_seconds",
+			Help:    "Time to answer requests to the query API, by endpoint, method (or gRPC) and status.",
+			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 25, 50},
+		}, []string{"route", "method", "status_code"}),
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "bramble_build_info",
+		Help:        "Always 1; the labels describe the binary.",
+		ConstLabels: prometheus.Labels{"version": build.Version, "command": build.Command, "goversion": runtime.Version()},
+	})
+	info.Set(1)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), info, m.duration)
+	for _, g := range []struct {
+		name, kind, help string
+		value            func(query.Load) int
+	}{
+		{"bramble_queries_running", "lookup", "Queries that run now.", func(l query.Load) int { return l.Lookups }},
+		{"bramble_queries_running", "scan", "Queries that run now.", func(l query.Load) int { return l.Scans }},
+		{"bramble_queries_waiting", "lookup", "Queries that wait for their turn.", func(l query.Load) int { return l.WaitingLookups }},
+		{"bramble_queries_waiting", "scan", "Queries that wait for their turn.", func(l query.Load) int { return l.WaitingScans }},
+	} {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(
+			prometheus.GaugeOpts{Name: g.name, Help: g.help, ConstLabels: prometheus.Labels{"kind": g.kind}},
+			func() float64 { return float64(g.value(s.Load())) }))
+	}
+	return m
+}
+
+// Observe implements tempoapi.Observer.
+func (m *metrics) Observe(route, method, status string, d time.Duration) {
+	m.duration.WithLabelValues(route, method, status).Observe(d.Seconds())
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}

@@ -1,0 +1,123 @@
+package tracequeryextension
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/pprof"
+	"text/tabwriter"
+
+	"go.opentelemetry.io/collector/confmap"
+	"gopkg.in/yaml.v3"
+)
+
+// ready answers H-01.
+func (e *queryExtension) ready(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	text := "ready"
+	switch e.state.Load() {
+	case stateReady:
+	case stateStopping:
+		w.WriteHeader(http.StatusServiceUnavailable)
+		text = "not ready: shutting down"
+	default:
+		w.WriteHeader(http.StatusServiceUnavailable)
+		text = "not ready: the pipelines are starting"
+	}
+	// A probe that does not read its answer needs none.
+	_, _ = io.WriteString(w, text+"\n")
+}
+
+// status answers H-04. Pages about parts of Tempo that do not exist here say so instead of being missing.
+func (h *portHandler) status(w http.ResponseWriter, r *http.Request) {
+	var b bytes.Buffer
+	switch r.URL.Path {
+	case "/status":
+		h.version(&b)
+		h.services(&b)
+		h.endpoints(&b)
+	case "/status/version":
+		h.version(&b)
+	case "/status/services":
+		h.services(&b)
+	case "/status/endpoints":
+		h.endpoints(&b)
+	case "/status/config":
+		if err := h.config(&b); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+	case "/status/runtime_config", "/status/overrides":
+		fmt.Fprintln(&b, "# none: settings change with the Collector's configuration only")
+	case "/status/usage-stats":
+		fmt.Fprintln(&b, "disabled: Bramble sends no usage reports")
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	// The client that does not read has gone.
+	_, _ = w.Write(b.Bytes())
+}
+
+func (h *portHandler) version(w io.Writer) {
+	i := h.ext.set.BuildInfo
+	fmt.Fprintf(w, "%s, version %s (%s)\n", i.Command, i.Version, i.Description)
+}
+
+func (h *portHandler) services(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	state := map[uint32]string{stateStarting: "Starting", stateReady: "Running", stateStopping: "Stopping"}[h.ext.state.Load()]
+	l := h.ext.service.Load()
+	fmt.Fprintf(t, "SERVICE\tSTATE\tRUNNING\tWAITING\n")
+	fmt.Fprintf(t, "query-lookups\t%s\t%d\t%d\n", state, l.Lookups, l.WaitingLookups)
+	fmt.Fprintf(t, "query-scans\t%s\t%d\t%d\n", state, l.Scans, l.WaitingScans)
+	_ = t.Flush() // To memory.
+}
+
+func (h *portHandler) endpoints(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "PATH\tABOUT\n")
+	for _, p := range h.api.Routes() {
+		fmt.Fprintf(t, "%s%s\tTempo API\n", h.ext.cfg.HTTPAPIPrefix, p)
+	}
+	for _, p := range reserved[1:4] {
+		fmt.Fprintf(t, "%s\tstate of this process\n", p)
+	}
+	if h.pprof != nil {
+		fmt.Fprintf(t, "/debug/pprof/\tGo profiles\n")
+	}
+	for _, m := range h.ext.Mounts() {
+		fmt.Fprintf(t, "%s\t%s\n", m.Prefix, m.Description)
+	}
+	for name := range h.ext.grpc.GetServiceInfo() {
+		fmt.Fprintf(t, "/%s\tgRPC service\n", name)
+	}
+	_ = t.Flush() // To memory.
+}
+
+// config writes this extension's configuration. Other components' settings may hold secrets and are not shown; those of
+// this one are marked as such by their types and come out as [REDACTED].
+func (h *portHandler) config(w io.Writer) error {
+	conf := confmap.New()
+	if err := conf.Marshal(h.ext.cfg); err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	e := yaml.NewEncoder(w)
+	if err := e.Encode(map[string]any{h.ext.set.ID.String(): conf.ToStringMap()}); err != nil {
+		return fmt.Errorf("encode the configuration: %w", err)
+	}
+	return e.Close()
+}
+
+// pprofHandler serves H-06 without touching http.DefaultServeMux.
+func pprofHandler() http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("/debug/pprof/", pprof.Index)
+	m.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	m.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	m.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	m.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return m
+}

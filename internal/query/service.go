@@ -1,0 +1,124 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+)
+
+// Limits bounds what queries may cost. Zero values mean the defaults of DefaultLimits, unless a line says otherwise.
+type Limits struct {
+	// MaxTraceBytes is the size at which a trace is cut. 0 means no limit.
+	MaxTraceBytes int64
+	// Timeout is how long one query may wait and run.
+	Timeout time.Duration
+	// Concurrency is how many searches run at the same time; as many lookups of single traces may run besides them.
+	Concurrency int
+	// Queue is how many searches may wait for their turn; further ones are refused.
+	Queue int
+}
+
+// DefaultLimits returns what is right for a node that also ingests: one search per core, and no fewer than two so
+// that a long one does not block all others.
+func DefaultLimits() Limits {
+	return Limits{
+		MaxTraceBytes: 50 << 20,
+		Timeout:       time.Minute,
+		Concurrency:   max(2, runtime.GOMAXPROCS(0)),
+		Queue:         200,
+	}
+}
+
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	if l.Timeout <= 0 {
+		l.Timeout = d.Timeout
+	}
+	if l.Concurrency <= 0 {
+		l.Concurrency = d.Concurrency
+	}
+	if l.Queue <= 0 {
+		l.Queue = d.Queue
+	}
+	return l
+}
+
+// Service runs queries against one store.
+type Service struct {
+	store  store.Viewer
+	limits Limits
+	// Lookups of single traces have places of their own: they are cheap, and a user who clicks on a trace should not
+	// wait for someone's search.
+	lookups, scans *admission
+}
+
+// New returns a service over the store, which it does not own.
+func New(s store.Viewer, l Limits) *Service {
+	l = l.withDefaults()
+	return &Service{
+		store:   s,
+		limits:  l,
+		lookups: newAdmission(l.Concurrency, l.Queue),
+		scans:   newAdmission(l.Concurrency, l.Queue),
+	}
+}
+
+// Limits returns the limits in force.
+func (s *Service) Limits() Limits { return s.limits }
+
+// Load is how busy the service is.
+type Load struct{ Lookups, WaitingLookups, Scans, WaitingScans int }
+
+// Load returns how busy the service is now.
+func (s *Service) Load() Load {
+	var l Load
+	l.Lookups, l.WaitingLookups = s.lookups.load()
+	l.Scans, l.WaitingScans = s.scans.load()
+	return l
+}
+
+// Drain refuses new and waiting queries and waits until the running ones have ended or ctx has.
+func (s *Service) Drain(ctx context.Context) error {
+	for _, idle := range []<-chan struct{}{s.lookups.close(), s.scans.close()} {
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			l := s.Load()
+			return fmt.Errorf("wait for %d running queries: %w", l.Lookups+l.Scans, context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// run waits for a place, acquires a view and calls f with a context that ends when the query may not go on. client
+// says who asks, for fairness.
+func (s *Service) run(ctx context.Context, a *admission, client string, f func(ctx context.Context, v store.View) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.limits.Timeout,
+		fmt.Errorf("%w: the limit is %s; ask for a shorter time range or more selective conditions", ErrTimeout, s.limits.Timeout))
+	defer cancel()
+	if err := a.acquire(ctx, client); err != nil {
+		return err
+	}
+	defer a.leave()
+	v, err := s.store.View()
+	if err != nil {
+		return fmt.Errorf("open a view of the store: %w", err)
+	}
+	defer v.Release()
+	return cause(ctx, f(ctx, v))
+}
+
+// cause replaces the bare error of an ended context, which says nothing, by the reason why it ended.
+func cause(ctx context.Context, err error) error {
+	if err == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if c := context.Cause(ctx); c != nil {
+		return c
+	}
+	return err
+}

@@ -1,0 +1,208 @@
+package tempoapi
+
+import (
+	"net/http"
+	"net/url"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/bramble-tracing/bramble/internal/otlpspan"
+	"github.com/bramble-tracing/bramble/internal/query"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+)
+
+// traceRequest decodes what both versions of the endpoint take (T-05). start, end, mode and the block range only
+// narrow where Tempo looks; the trace index finds a trace without them, so they are checked and not used.
+func traceRequest(r *http.Request, id string) (query.TraceRequest, error) {
+	q := query.TraceRequest{Client: clientOf(r)}
+	var err error
+	if q.ID, err = spanid.ParseTraceID(id); err != nil {
+		return q, badRequestf("%s", err)
+	}
+	p, err := parseQuery(r.URL)
+	if err != nil {
+		return q, err
+	}
+	if err := checkTraceRange(p); err != nil {
+		return q, err
+	}
+	switch m := p.Get("mode"); m {
+	case "", "all", "ingesters", "blocks", "external":
+	default:
+		return q, badRequestf("invalid value for mode %s: use all, ingesters, blocks or external", m)
+	}
+	for _, k := range [...]string{"blockStart", "blockEnd"} {
+		if v := p.Get(k); v != "" && !isUUID(v) {
+			return q, badRequestf("invalid value for %s: %q is not a UUID", k, v)
+		}
+	}
+	return q, nil
+}
+
+func checkTraceRange(p url.Values) error {
+	start, hasStart, err := secondsParam(p, "start")
+	if err != nil {
+		return err
+	}
+	end, hasEnd, err := secondsParam(p, "end")
+	if err != nil {
+		return err
+	}
+	if hasStart && hasEnd && end <= start {
+		return badRequestf("http parameter start must be before end. received start=%d end=%d", start, end)
+	}
+	return nil
+}
+
+// traceV2 answers a TraceByIDResponse. A trace that is not there is an empty one and no error (T-01 to T-03).
+func (a *API) traceV2(w http.ResponseWriter, r *http.Request, id string) error {
+	q, err := traceRequest(r, id)
+	if err != nil {
+		return err
+	}
+	f := formatOf(r)
+	var body []byte
+	err = a.service.Trace(r.Context(), q, func(t *store.Trace) (err error) {
+		switch f {
+		case formatProto:
+			body, err = appendTraceByID(nil, t)
+		case formatLLM:
+			body, err = llmTrace(t)
+		case formatJSON:
+			body, err = jsonTraceByID(t)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return a.write(w, r, f.contentType(), body)
+}
+
+// traceV1 answers a bare Trace, or 404 without a body (T-04).
+func (a *API) traceV1(w http.ResponseWriter, r *http.Request, id string) error {
+	q, err := traceRequest(r, id)
+	if err != nil {
+		return err
+	}
+	f := formatOf(r)
+	if f == formatLLM { // C-08: v2 only.
+		f = formatJSON
+	}
+	var body []byte
+	err = a.service.Trace(r.Context(), q, func(t *store.Trace) (err error) {
+		if t == nil {
+			return &statusError{code: http.StatusNotFound}
+		}
+		if t.Partial != "" {
+			return &statusError{code: http.StatusUnprocessableEntity, text: t.Partial + "; /api/v2/traces/" + q.ID.String() + " answers with the part that fits"}
+		}
+		if f == formatProto {
+			body, err = otlpspan.AppendProto(nil, nameResources(&t.Batch))
+			return err
+		}
+		var j jsonWriter
+		j.open('{')
+		if err := j.traceJSON("batches", nameResources(&t.Batch)); err != nil {
+			return err
+		}
+		j.close('}')
+		body = j.b
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return a.write(w, r, f.contentType(), body)
+}
+
+func (f format) contentType() string {
+	switch f {
+	case formatProto:
+		return typeProto
+	case formatLLM:
+		return typeLLM
+	case formatJSON:
+	}
+	return typeJSON
+}
+
+// Field numbers of TraceByIDResponse and TraceByIDMetrics (contract 2.1).
+const (
+	numTrace, numMetrics, numStatus, numMessage = 1, 2, 3, 4
+	numInspectedBytes                           = 1
+)
+
+// appendTraceByID encodes the answer for t, which is nil for a trace that was not found. The trace and the metrics are
+// there also when they are empty: Grafana dereferences the trace unchecked (T-02).
+func appendTraceByID(dst []byte, t *store.Trace) ([]byte, error) {
+	var trace []byte
+	var inspected uint64
+	var partial string
+	if t != nil {
+		var err error
+		if trace, err = otlpspan.AppendProto(nil, nameResources(&t.Batch)); err != nil {
+			return nil, err
+		}
+		inspected, partial = t.InspectedBytes, t.Partial
+	}
+	dst = protowire.AppendTag(dst, numTrace, protowire.BytesType)
+	dst = protowire.AppendBytes(dst, trace)
+	var metrics []byte
+	if inspected > 0 {
+		metrics = protowire.AppendTag(metrics, numInspectedBytes, protowire.VarintType)
+		metrics = protowire.AppendVarint(metrics, inspected)
+	}
+	dst = protowire.AppendTag(dst, numMetrics, protowire.BytesType)
+	dst = protowire.AppendBytes(dst, metrics)
+	if partial != "" {
+		dst = protowire.AppendTag(dst, numStatus, protowire.VarintType)
+		dst = protowire.AppendVarint(dst, 1)
+		dst = protowire.AppendTag(dst, numMessage, protowire.BytesType)
+		dst = protowire.AppendString(dst, partial)
+	}
+	return dst, nil
+}
+
+func jsonTraceByID(t *store.Trace) ([]byte, error) {
+	var j jsonWriter
+	j.open('{')
+	j.openField("trace", '{')
+	if t != nil {
+		if err := j.traceJSON("resourceSpans", nameResources(&t.Batch)); err != nil {
+			return nil, err
+		}
+	}
+	j.close('}')
+	j.openField("metrics", '{')
+	if t != nil {
+		j.uint64Field("inspectedBytes", t.InspectedBytes)
+	}
+	j.close('}')
+	if t != nil && t.Partial != "" {
+		j.stringField("status", "PARTIAL")
+		j.stringField("message", t.Partial)
+	}
+	j.close('}')
+	return j.b, nil
+}
+
+// isUUID accepts the text form of RFC 9562.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
+}
