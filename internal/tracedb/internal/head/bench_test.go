@@ -31,7 +31,7 @@ func BenchmarkAppend(b *testing.B) {
 	for b.Loop() {
 		h := head.New("h", head.Options{})
 		for _, batch := range batches {
-			if err := h.Append(batch); err != nil {
+			if _, err := h.Append(batch); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -45,7 +45,7 @@ func BenchmarkFilter(b *testing.B) {
 	h := head.New("h", head.Options{})
 	batches, spans := workload(200_000, 500)
 	for _, batch := range batches {
-		require.NoError(b, h.Append(batch))
+		appendTo(b, h, batch)
 	}
 	p := h.Part(store.KindFrozen)
 	info := p.Info()
@@ -86,7 +86,7 @@ func BenchmarkTrace(b *testing.B) {
 	h := head.New("h", head.Options{})
 	batches, _ := workload(200_000, 500)
 	for _, batch := range batches {
-		require.NoError(b, h.Append(batch))
+		appendTo(b, h, batch)
 	}
 	p := h.Part(store.KindFrozen)
 	var rows []uint32
@@ -123,13 +123,13 @@ func TestBytesAreReal(t *testing.T) {
 		{"reference workload", func(h *head.Head) {
 			g := testkit.NewGenerator(5)
 			for h.Rows() < 40_000 {
-				require.NoError(t, h.Append(g.Batch(500)))
+				appendTo(t, h, g.Batch(500))
 			}
 		}},
 		{"unpleasant spans", func(h *head.Head) {
 			g := testkit.NewNasty(5)
 			for h.Rows() < 4_000 {
-				require.NoError(t, h.Append(g.Batch(200)))
+				appendTo(t, h, g.Batch(200))
 			}
 		}},
 	} {

@@ -142,20 +142,22 @@ func (h *Head) Rows() int { return int(h.snap.Load().rows) }
 func (h *Head) Bytes() int64 { return h.bytes.Load() }
 
 // Append adds the spans of the batch. They become visible together, to Parts taken afterwards. On an error, which
-// wraps store.ErrInvalid or store.ErrTooLarge, nothing is added. The batch is not kept.
-func (h *Head) Append(b *store.Batch) error {
+// wraps store.ErrInvalid or store.ErrTooLarge, nothing is added. The batch is not kept. It returns by how many bytes
+// the head has grown.
+func (h *Head) Append(b *store.Batch) (grown int64, err error) {
 	if err := Validate(b); err != nil {
-		return err
+		return 0, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := *h.snap.Load()
 	if int(s.rows)+len(b.Spans) > MaxRows {
-		return fmt.Errorf("append %d spans to a head of %d: %w", len(b.Spans), s.rows, store.ErrTooLarge)
+		return 0, fmt.Errorf("append %d spans to a head of %d: %w", len(b.Spans), s.rows, store.ErrTooLarge)
 	}
 	if len(b.Spans) == 0 {
-		return nil
+		return 0, nil
 	}
+	before := h.meter.bytes
 	h.internRefs(b)
 	if s.rows == 0 {
 		s.minStart = b.Spans[0].StartNano
@@ -171,7 +173,7 @@ func (h *Head) Append(b *store.Batch) error {
 	s.traces = uint32(h.traces.first.n)
 	s.events, s.links = uint32(h.events.row.n), uint32(h.links.row.n)
 	h.publish(&s)
-	return nil
+	return h.meter.bytes - before, nil
 }
 
 // publish makes everything written so far visible; see the package comment for the order.

@@ -16,6 +16,15 @@ import (
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/head"
 )
 
+// appendTo appends a batch and checks what Append says about memory.
+func appendTo(tb testing.TB, h *head.Head, b *store.Batch) {
+	tb.Helper()
+	before := h.Bytes()
+	grown, err := h.Append(b)
+	require.NoError(tb, err)
+	require.Equal(tb, h.Bytes()-before, grown)
+}
+
 // fill appends batches of unpleasant spans to a head and to the oracle, which keeps them as one part.
 func fill(tb testing.TB, h *head.Head, seed uint64, sizes ...int) store.Part {
 	tb.Helper()
@@ -23,7 +32,7 @@ func fill(tb testing.TB, h *head.Head, seed uint64, sizes ...int) store.Part {
 	g := testkit.NewNasty(seed)
 	for _, n := range sizes {
 		b := g.Batch(n)
-		require.NoError(tb, h.Append(b))
+		appendTo(tb, h, b)
 		require.NoError(tb, o.Append(tb.Context(), b))
 	}
 	v, err := o.View()
@@ -248,7 +257,7 @@ func TestSameAsOracleOverGranules(t *testing.T) {
 	g := testkit.NewGenerator(9)
 	for h.Rows() < 2*store.GranuleRows+500 {
 		b := g.Batch(700)
-		require.NoError(t, h.Append(b))
+		appendTo(t, h, b)
 		require.NoError(t, o.Append(t.Context(), b))
 	}
 	v, err := o.View()

@@ -227,6 +227,11 @@ func (p *Part) TraceRows(ctx context.Context, id spanid.TraceID, dst []uint32) (
 	if err := ctx.Err(); err != nil {
 		return dst, fmt.Errorf("rows of trace %s: %w", id, err)
 	}
+	return p.AppendTraceRows(id, dst), nil
+}
+
+// AppendTraceRows does the work of TraceRows.
+func (p *Part) AppendTraceRows(id spanid.TraceID, dst []uint32) []uint32 {
 	from := len(dst)
 	for next := p.h.traces.last(id); next != 0; next = p.h.prev.at(int(next - 1)) {
 		if next-1 < p.s.rows {
@@ -234,7 +239,7 @@ func (p *Part) TraceRows(ctx context.Context, id spanid.TraceID, dst []uint32) (
 		}
 	}
 	slices.Reverse(dst[from:])
-	return dst, nil
+	return dst
 }
 
 // HasTrace reports whether the part has a row of the trace.

@@ -1,0 +1,187 @@
+package tracedb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/head"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/wal"
+)
+
+// DB is an open store. It is safe for concurrent use.
+type DB struct {
+	opts   Options
+	lock   io.Closer
+	wal    *wal.WAL
+	memory *memlimit.Budget // all of the store's
+	heads  *memlimit.Budget // live and frozen heads
+	state  atomic.Pointer[state]
+	stats  counters
+	replay Replayed
+	bufs   sync.Pool // of *[]byte, for log records
+
+	// diskFull is why Append refuses because of the disk; nil if it does not.
+	diskFull atomic.Pointer[string]
+	// retained is what dropped heads still take because views use them.
+	retained atomic.Int64
+	nextID   atomic.Uint64
+
+	// gate: see the package comment. It guards closed.
+	gate   sync.RWMutex
+	closed bool
+
+	// dropping is held while heads are dropped, so that two who need room do not both make it.
+	dropping sync.Mutex
+
+	// mu is held while the state is replaced. It guards piece.dropped and walAtCut.
+	mu       sync.Mutex
+	walAtCut int64 // size of the log at the last cut
+
+	stop      context.CancelFunc // ends waiting and the maintenance
+	stopping  context.Context    //nolint:containedctx // The lifetime of the DB's own goroutines.
+	wg        sync.WaitGroup
+	closeOnce sync.Once
+	closeDone chan struct{}
+	closeErr  error
+}
+
+var _ store.Store = (*DB)(nil)
+
+// counters are the sums that Stats reports.
+type counters struct {
+	batches, spans, refused               atomic.Uint64
+	cuts, droppedHeads, droppedSpans      atomic.Uint64
+	deletedSpans, deletedTraces, corrupts atomic.Uint64
+}
+
+// Stats describes a DB. Sums count from Open.
+type Stats struct {
+	// Spans and Traces that are stored now; a trace counts once per part. Heads counts the live and the frozen ones.
+	Spans, Traces, Heads int
+	// HeadBytes is the memory of all heads, RetainedBytes what dropped ones take because views use them.
+	HeadBytes, RetainedBytes int64
+	Memory                   memlimit.Usage
+	WALBytes                 int64
+	// OldestNano is the earliest span start in Unix nanoseconds; 0 without spans.
+	OldestNano uint64
+	// Accepted batches and spans, and refused batches.
+	AppendedBatches, AppendedSpans, RefusedBatches uint64
+	Cuts, DroppedHeads, DroppedSpans               uint64
+	DeletedTraces, DeletedSpans                    uint64
+	// Corruptions counts damaged places that were skipped.
+	Corruptions uint64
+	Replayed    Replayed
+	// Full is the reason why Append refuses because of the disk; empty if it does not.
+	Full string
+}
+
+// Stats returns the present numbers.
+func (db *DB) Stats() Stats {
+	c := &db.stats
+	st := Stats{
+		RetainedBytes: db.retained.Load(), Memory: db.heads.Usage(), WALBytes: db.wal.Bytes(),
+		AppendedBatches: c.batches.Load(), AppendedSpans: c.spans.Load(), RefusedBatches: c.refused.Load(),
+		Cuts: c.cuts.Load(), DroppedHeads: c.droppedHeads.Load(), DroppedSpans: c.droppedSpans.Load(),
+		DeletedTraces: c.deletedTraces.Load(), DeletedSpans: c.deletedSpans.Load(),
+		Corruptions: c.corrupts.Load(), Replayed: db.replay,
+	}
+	if reason := db.diskFull.Load(); reason != nil {
+		st.Full = *reason
+	}
+	v, err := db.view()
+	if err != nil {
+		return st
+	}
+	defer v.Release()
+	st.Heads = 1 + len(v.s.frozen)
+	st.Traces = v.live.Traces()
+	for _, p := range v.s.frozen {
+		st.Traces += p.part.Traces()
+		st.HeadBytes += p.head.Bytes()
+	}
+	st.HeadBytes += v.s.live.head.Bytes()
+	for _, p := range v.parts {
+		info := p.Info()
+		st.Spans += info.Rows
+		if st.OldestNano == 0 || info.MinStartNano < st.OldestNano {
+			st.OldestNano = info.MinStartNano
+		}
+	}
+	return st
+}
+
+// newPiece returns an empty live head.
+func (db *DB) newPiece() *piece {
+	id := "head-" + strconv.FormatUint(db.nextID.Add(1), 10)
+	p := &piece{id: id, head: head.New(id, head.Options{MaxColumns: db.opts.MaxColumns}), free: db.freePiece}
+	db.charge(p, p.head.Bytes(), 0)
+	return p
+}
+
+// charge counts grown bytes of a head, of which reserved are taken from the budget already.
+func (db *DB) charge(p *piece, grown, reserved int64) {
+	p.charged.Add(grown)
+	db.heads.Force(grown - reserved)
+	db.heads.Release(reserved - grown)
+}
+
+// freePiece returns the memory of a head that nobody can reach any more.
+func (db *DB) freePiece(p *piece) {
+	n := p.charged.Load()
+	if p.dropped {
+		db.retained.Add(-n)
+	}
+	db.heads.Release(n)
+}
+
+// setState publishes a state. The caller holds mu.
+func (db *DB) setState(s *state) {
+	if old := db.state.Swap(s); old != nil {
+		old.unref()
+	}
+}
+
+// Close refuses further appends, waits for running ones, syncs the log and releases the directory. It returns
+// store-wide errors of that, or ctx's error if ctx ends first: closing then goes on, and another Close waits for it.
+// Views stay valid until released.
+func (db *DB) Close(ctx context.Context) error {
+	db.closeOnce.Do(func() { go db.close() })
+	select {
+	case <-db.closeDone:
+		return db.closeErr
+	case <-ctx.Done():
+		return fmt.Errorf("close %s: %w", db.opts.Dir, context.Cause(ctx))
+	}
+}
+
+func (db *DB) close() {
+	defer close(db.closeDone)
+	db.stop()
+	db.gate.Lock()
+	db.closed = true
+	db.gate.Unlock()
+	db.wg.Wait()
+	err := db.wal.Close()
+	db.mu.Lock()
+	db.setState(nil)
+	db.mu.Unlock()
+	if err = errors.Join(err, db.lock.Close()); err != nil {
+		db.closeErr = fmt.Errorf("close %s: %w", db.opts.Dir, err)
+	}
+}
+
+// Memory returns the budget of the whole store, of which readers can take shares.
+func (db *DB) Memory() *memlimit.Budget { return db.memory }
+
+// Sync makes everything durable that was appended before the call, whatever the sync mode.
+func (db *DB) Sync() error { return db.wal.Sync() }
+
+func (db *DB) now() time.Time { return db.opts.Clock() }
