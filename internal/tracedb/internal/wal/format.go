@@ -43,6 +43,7 @@ var (
 	errHeaderCut = errors.New("segment header is cut short")
 	errNumber    = errors.New("segment header has the number of another segment")
 	errPageSize  = errors.New("segment header has an impossible page size")
+	errSequence  = errors.New("segment header has impossible sequence numbers")
 )
 
 // segmentHeader begins a segment.
@@ -89,6 +90,8 @@ func decodeHeader(b []byte, number uint64) (segmentHeader, error) {
 		return h, errPageSize
 	case h.number != number:
 		return h, errNumber
+	case h.prevSeq >= h.firstSeq:
+		return h, errSequence
 	}
 	return h, nil
 }

@@ -75,6 +75,10 @@ func (w *WAL) load() error {
 	}
 	w.syncedSeq = w.prevSeq
 	w.nextSeq = max(w.prevSeq+1, w.opts.FirstSeq)
+	if len(w.segs) > 0 {
+		// An earlier FirstSeq holds on, also if no record followed.
+		w.nextSeq = max(w.nextSeq, w.segs[len(w.segs)-1].firstSeq)
+	}
 	return nil
 }
 

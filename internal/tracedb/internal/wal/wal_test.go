@@ -216,6 +216,17 @@ func TestFirstSeq(t *testing.T) {
 	assert.Zero(t, st.Gaps)
 }
 
+// TestFirstSeqWithoutRecord: a crash came after the segment was begun and before its first record.
+func TestFirstSeqWithoutRecord(t *testing.T) {
+	fsys := fsx.NewMem()
+	put(t, fsys, "00000001", segmentHeader{number: 1, prevSeq: 0, firstSeq: 100}.encode())
+	w := open(t, fsys, Options{})
+	assert.Equal(t, uint64(99), w.LastSeq())
+	assert.Equal(t, uint64(100), add(t, w, "a"))
+	got, _ := replayAll(t, w)
+	assert.Equal(t, []entry{{100, "a"}}, got)
+}
+
 func TestTooLarge(t *testing.T) {
 	w := open(t, fsx.NewMem(), Options{SegmentBytes: MinSegmentBytes})
 	rng := rand.New(rand.NewPCG(1, 2))
