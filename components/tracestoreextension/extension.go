@@ -1,0 +1,128 @@
+package tracestoreextension
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/extension"
+	"go.uber.org/zap"
+
+	"github.com/bramble-tracing/bramble/components/tracestoreextension/internal/metadata"
+	"github.com/bramble-tracing/bramble/internal/procstate"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/tracedb"
+)
+
+// storeExtension is the store to other components: it implements store.Store and store.Notifier between Start and
+// Shutdown, and refuses with store.ErrClosed outside.
+type storeExtension struct {
+	cfg       *Config
+	logger    *zap.Logger
+	settings  component.TelemetrySettings
+	observers observers
+
+	db        *tracedb.DB
+	release   func() error
+	telemetry *metadata.TelemetryBuilder
+}
+
+var (
+	_ extension.Extension = (*storeExtension)(nil)
+	_ store.Store         = (*storeExtension)(nil)
+	_ store.Notifier      = (*storeExtension)(nil)
+)
+
+func newStoreExtension(set extension.Settings, cfg *Config) *storeExtension {
+	return &storeExtension{cfg: cfg, logger: set.Logger, settings: set.TelemetrySettings}
+}
+
+// Start opens the store, or takes over the one that a previous configuration of this process has open.
+func (e *storeExtension) Start(ctx context.Context, _ component.Host) error {
+	dir, err := filepath.Abs(e.cfg.Directory)
+	if err != nil {
+		return fmt.Errorf("directory %q: %w", e.cfg.Directory, err)
+	}
+	memory, err := e.cfg.Memory.memoryBytes()
+	if err != nil {
+		return err
+	}
+	fingerprint := fmt.Sprintf("%+v %d", *e.cfg, memory)
+	value, release, err := procstate.Default.Acquire("trace_store "+dir, fingerprint, func() (procstate.Opened, error) {
+		db, err := tracedb.Open(ctx, e.options(dir, memory))
+		if err != nil {
+			return procstate.Opened{}, fmt.Errorf("open trace store in %s: %w", dir, err)
+		}
+		return procstate.Opened{Value: db, Close: func() error { return db.Close(context.Background()) }}, nil
+	})
+	if err != nil {
+		return err
+	}
+	e.db, e.release = value.(*tracedb.DB), release
+	e.logger.Info("Trace store is open", zap.String("directory", dir), zap.Int64("memory_bytes", memory),
+		zap.String("wal_sync", e.cfg.WAL.Sync), zap.Int("spans", e.db.Stats().Spans))
+	if err := e.registerMetrics(); err != nil {
+		return errors.Join(err, e.Shutdown(ctx))
+	}
+	return nil
+}
+
+func (e *storeExtension) options(dir string, memory int64) tracedb.Options {
+	return tracedb.Options{
+		Dir:         dir,
+		WAL:         tracedb.WALOptions{Sync: tracedb.SyncMode(e.cfg.WAL.Sync), SyncInterval: e.cfg.WAL.SyncInterval},
+		MemoryBytes: memory,
+		Retention: tracedb.Retention{
+			Recent:            e.cfg.Retention.Recent,
+			MaxAge:            e.cfg.Retention.MaxAge,
+			MaxSizeBytes:      e.cfg.Retention.MaxSizeMiB * mib,
+			MinFreePercentage: float64(e.cfg.Retention.MinFreePercentage),
+		},
+		Listener: newListener(e.logger),
+	}
+}
+
+// Shutdown gives the store back. Whether it is closed now or kept for a successor is procstate's decision.
+func (e *storeExtension) Shutdown(context.Context) error {
+	if e.telemetry != nil {
+		e.telemetry.Shutdown()
+	}
+	if e.release == nil {
+		return nil
+	}
+	return e.release()
+}
+
+// Append implements store.Appender and tells the observers.
+func (e *storeExtension) Append(ctx context.Context, b *store.Batch) error {
+	if e.db == nil {
+		return store.ErrClosed
+	}
+	if err := e.db.Append(ctx, b); err != nil {
+		return err
+	}
+	e.observers.accepted(b)
+	return nil
+}
+
+// View implements store.Viewer.
+func (e *storeExtension) View() (store.View, error) {
+	if e.db == nil {
+		return nil, store.ErrClosed
+	}
+	return e.db.View()
+}
+
+// DeleteTrace hides the spans of a trace at once, and returns how many there were.
+func (e *storeExtension) DeleteTrace(ctx context.Context, id spanid.TraceID) (int, error) {
+	if e.db == nil {
+		return 0, store.ErrClosed
+	}
+	return e.db.DeleteTrace(ctx, id)
+}
+
+// Observe implements store.Notifier.
+func (e *storeExtension) Observe(o store.Observer) (cancel func()) { return e.observers.add(o) }

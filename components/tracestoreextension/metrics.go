@@ -1,0 +1,34 @@
+package tracestoreextension
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/bramble-tracing/bramble/components/tracestoreextension/internal/metadata"
+	"github.com/bramble-tracing/bramble/internal/tracedb"
+)
+
+// registerMetrics publishes the store's numbers. The meter provider is a new one after each reload.
+func (e *storeExtension) registerMetrics() (err error) {
+	if e.telemetry, err = metadata.NewTelemetryBuilder(e.settings); err != nil {
+		return err
+	}
+	observe := func(f func(tracedb.Stats) int64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(f(e.db.Stats()))
+			return nil
+		}
+	}
+	t := e.telemetry
+	return errors.Join(
+		t.RegisterTraceStoreAppendedSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.AppendedSpans) })),
+		t.RegisterTraceStoreRefusedBatchesCallback(observe(func(s tracedb.Stats) int64 { return int64(s.RefusedBatches) })),
+		t.RegisterTraceStoreDroppedSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.DroppedSpans) })),
+		t.RegisterTraceStoreSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Spans) })),
+		t.RegisterTraceStoreWalSizeCallback(observe(func(s tracedb.Stats) int64 { return s.WALBytes })),
+		t.RegisterTraceStoreMemorySizeCallback(observe(func(s tracedb.Stats) int64 { return s.Memory.Used })),
+		t.RegisterTraceStoreMemoryLimitCallback(observe(func(s tracedb.Stats) int64 { return s.Memory.Limit })),
+	)
+}
