@@ -79,9 +79,8 @@ func (w *jsonWriter) uint32Field(k string, n uint32) {
 	}
 }
 
-// double is a number, or a string for what JSON cannot say as a number.
+// double is a number, or a string for what JSON cannot say as a number. It does not write a comma.
 func (w *jsonWriter) double(f float64) {
-	w.comma()
 	switch {
 	case math.IsNaN(f):
 		w.b = append(w.b, `"NaN"`...)

@@ -58,7 +58,7 @@ func (w *jsonWriter) llmService(b *store.Batch, g resourceGroup) error {
 
 func serviceName(attrs []store.Attr) string {
 	for i := range attrs {
-		if attrs[i].Key == "service.name" {
+		if attrs[i].Key == "service.name" && attrs[i].Value.Type == store.TypeString {
 			return attrs[i].Value.Str
 		}
 	}
