@@ -58,15 +58,6 @@ func (b *Builder) Bytes() int {
 	return 2*len(b.rows) + 8*len(b.nums) + 2*len(b.codes) + len(b.data) + 4*len(b.offs) + b.size
 }
 
-// Has reports whether the unfinished granule's row has a value. Only the row of the last value can be asked for.
-func (b *Builder) Has(row int) bool {
-	from := 0
-	if n := len(b.ends); n > 0 {
-		from = b.ends[n-1]
-	}
-	return len(b.rows) > from && int(b.rows[len(b.rows)-1]) == row
-}
-
 // AddNum appends the value of a row of the current granule: a number, the bits of a float, or 0 or 1.
 func (b *Builder) AddNum(row int, v uint64) {
 	if b.spec.Optional {
@@ -104,6 +95,19 @@ func (b *Builder) AddText(row int, s string) {
 	}
 	b.codes, b.last = append(b.codes, c), c
 	b.counts[c]++
+}
+
+// AddBytes is AddText for columns without dictionary.
+func (b *Builder) AddBytes(row int, v []byte) {
+	if b.spec.Optional {
+		b.rows = append(b.rows, uint16(row)) //nolint:gosec // below GranuleRows
+	}
+	if len(b.data)+len(v) > math.MaxUint32 {
+		b.err = ErrRowGroupTooLarge
+		v = nil
+	}
+	b.data = append(b.data, v...)
+	b.offs = append(b.offs, uint32(len(b.data))) //nolint:gosec // checked above
 }
 
 // KnowsText reports whether s has been accepted before, so that a check of s need not be repeated.
@@ -157,9 +161,6 @@ func (b *Builder) span(granule int) (from, to int) {
 // Num returns the i-th value of the row group.
 func (b *Builder) Num(i int) uint64 { return b.nums[i] }
 
-// SetNum replaces the i-th value of the row group.
-func (b *Builder) SetNum(i int, v uint64) { b.nums[i] = v }
-
 // Text returns the i-th value of the row group; it is valid until Reset.
 func (b *Builder) Text(i int) []byte {
 	if !b.plain {
@@ -172,16 +173,15 @@ func (b *Builder) Text(i int) []byte {
 	return b.data[from:b.offs[i]]
 }
 
-// Value returns the i-th value of the row group and the row it belongs to, counted from the row group's start, if the
-// column is Optional.
-func (b *Builder) Value(i, granule int) (row int, v store.Value) {
+// Value returns the i-th value of the row group of an Optional column and the row within the granule it belongs to.
+func (b *Builder) Value(i int) (row int, v store.Value) {
 	v.Type = b.spec.Value
 	if b.spec.Type.number() {
 		v.Num = b.nums[i]
 	} else {
 		v.Str = string(b.Text(i))
 	}
-	return granule*store.GranuleRows + int(b.rows[i]), v
+	return int(b.rows[i]), v
 }
 
 // Granules returns the number of finished granules.

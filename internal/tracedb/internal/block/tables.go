@@ -1,0 +1,154 @@
+package block
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+)
+
+// tables interns resources and scopes by their contents and writes resources.parquet.
+type tables struct {
+	*table
+	resourceIDs map[string]int32
+	scopeIDs    map[string]int32
+	resources   []resourceEntry
+	scopes      []scopeEntry
+	key         []byte
+	sorted      []store.Attr
+}
+
+type resourceEntry struct {
+	store.Resource
+	service    string
+	hasService bool
+	spans      int
+}
+
+type scopeEntry struct {
+	store.Scope
+	spans int
+}
+
+func (t *tables) init(out *table) {
+	t.table = out
+	t.resourceIDs, t.scopeIDs = make(map[string]int32), make(map[string]int32)
+}
+
+// resource returns the id of a resource. Resources whose attributes differ in order only are the same.
+func (t *tables) resource(r *store.Resource) int32 {
+	t.key = binary.LittleEndian.AppendUint32(t.key[:0], r.DroppedAttrs)
+	t.key = appendText(appendText(t.key, r.SchemaURL), r.EntityRefs)
+	t.appendAttrs(r.Attrs)
+	if id, ok := t.resourceIDs[string(t.key)]; ok {
+		return id
+	}
+	id := int32(len(t.resources)) //nolint:gosec // at most one per span
+	t.resourceIDs[string(t.key)] = id
+	e := resourceEntry{Resource: *r}
+	e.Attrs = slices.Clone(r.Attrs)
+	for i := range e.Attrs {
+		if e.Attrs[i].Key == "service.name" {
+			e.service, e.hasService = e.Attrs[i].Value.Str, e.Attrs[i].Value.Type == store.TypeString
+			break
+		}
+	}
+	t.resources = append(t.resources, e)
+	return id
+}
+
+func (t *tables) scope(s *store.Scope) int32 {
+	t.key = binary.LittleEndian.AppendUint32(t.key[:0], s.DroppedAttrs)
+	t.key = appendText(appendText(appendText(t.key, s.SchemaURL), s.Name), s.Version)
+	t.appendAttrs(s.Attrs)
+	if id, ok := t.scopeIDs[string(t.key)]; ok {
+		return id
+	}
+	id := int32(len(t.scopes)) //nolint:gosec // at most one per span
+	t.scopeIDs[string(t.key)] = id
+	e := scopeEntry{Scope: *s}
+	e.Attrs = slices.Clone(s.Attrs)
+	t.scopes = append(t.scopes, e)
+	return id
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// appendAttrs adds the attributes to the key, sorted. Which of two values of one key comes first matters.
+func (t *tables) appendAttrs(attrs []store.Attr) {
+	t.sorted = append(t.sorted[:0], attrs...)
+	slices.SortStableFunc(t.sorted, func(a, b store.Attr) int { return cmp.Compare(a.Key, b.Key) })
+	for i := range t.sorted {
+		a := &t.sorted[i]
+		t.key = appendText(t.key, a.Key)
+		t.key = append(t.key, byte(a.Value.Type))
+		t.key = binary.LittleEndian.AppendUint64(t.key, a.Value.Num)
+		t.key = appendText(t.key, a.Value.Str)
+	}
+	clear(t.sorted)
+}
+
+// used counts a span of the resource and scope.
+func (t *tables) used(resource, scope int32) {
+	t.resources[resource].spans++
+	t.scopes[scope].spans++
+}
+
+// service returns the text of service.name.
+func (t *tables) service(resource int32) (string, bool) {
+	e := &t.resources[resource]
+	return e.service, e.hasService
+}
+
+// The values of the kind column.
+const (
+	kindResource = "resource"
+	kindScope    = "scope"
+)
+
+// write adds all rows to the table: resources by id, then scopes by id.
+func (t *tables) write() error {
+	for i := range t.resources {
+		e, r := &t.resources[i], t.row
+		t.common(kindResource, i, e.SchemaURL, e.DroppedAttrs)
+		if e.EntityRefs != "" {
+			t.fixed[colResEntities].AddText(r, e.EntityRefs)
+		}
+		t.addAttrs(store.ScopeResource, e.Attrs)
+		if err := t.endRow(); err != nil {
+			return err
+		}
+	}
+	for i := range t.scopes {
+		e, r := &t.scopes[i], t.row
+		t.common(kindScope, i, e.SchemaURL, e.DroppedAttrs)
+		t.fixed[colResName].AddText(r, e.Name)
+		t.fixed[colResVersion].AddText(r, e.Version)
+		t.addAttrs(store.ScopeInstrumentation, e.Attrs)
+		if err := t.endRow(); err != nil {
+			return err
+		}
+	}
+	_, err := t.endGroup()
+	return err
+}
+
+func (t *tables) common(kind string, id int, schema string, dropped uint32) {
+	r := t.row
+	t.fixed[colResKind].AddText(r, kind)
+	t.fixed[colResID].AddNum(r, uint64(id)) //nolint:gosec // not negative
+	t.fixed[colResSchema].AddText(r, schema)
+	t.fixed[colResDropped].AddNum(r, uint64(dropped))
+}
+
+func (t *tables) endRow() error {
+	t.table.endRow()
+	if len(t.granules) < defaultGranules {
+		return nil
+	}
+	_, err := t.endGroup()
+	return err
+}

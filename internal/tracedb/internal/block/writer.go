@@ -1,0 +1,465 @@
+package block
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"path/filepath"
+
+	"github.com/bramble-tracing/bramble/internal/fsx"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/index"
+)
+
+// WriterOptions say what a block is and how it is written. The zero value needs an ID only.
+type WriterOptions struct {
+	ID      string // a ULID; the name of the block's directory
+	Level   int
+	Parents []string
+	// Zstd is the compression level, 1 (the default) or 3.
+	Zstd int
+	// GroupGranules is the number of granules in a row group; 16 if zero.
+	GroupGranules int
+	// GroupBytes ends a row group at the end of a granule when it holds more in memory; 64 MiB if zero.
+	GroupBytes int
+}
+
+const (
+	defaultGranules   = 16
+	defaultGroupBytes = 64 << 20
+)
+
+// Writer writes one block. It belongs to one goroutine. Finish or Abort must be called.
+type Writer struct {
+	fs   fsx.FS
+	dir  string // final directory
+	tmp  string
+	opts WriterOptions
+
+	spans, events, links *table
+	tables               tables
+	structure            *structure
+
+	current spanid.TraceID
+	open    bool // a trace is open
+	entry   index.Trace
+	traces  []index.Trace
+
+	meta       Meta
+	eventRows  []int // per granule of the row group
+	linkRows   []int
+	granEvents int // of the current granule
+	granLinks  int
+
+	resourceOf []int32 // per resource of the batch being appended: id in the block, or -1
+	scopeOf    []int32
+	err        error
+	done       bool
+}
+
+// NewWriter creates the temporary directory of a block below parent. One of the same name, left by a crash, is removed.
+func NewWriter(fs fsx.FS, parent string, opts WriterOptions) (*Writer, error) {
+	if opts.ID == "" || filepath.Base(opts.ID) != opts.ID {
+		return nil, fmt.Errorf("write block: %q is no block id", opts.ID)
+	}
+	if opts.GroupGranules <= 0 {
+		opts.GroupGranules = defaultGranules
+	}
+	if opts.GroupBytes <= 0 {
+		opts.GroupBytes = defaultGroupBytes
+	}
+	w := &Writer{fs: fs, dir: filepath.Join(parent, opts.ID), opts: opts}
+	w.tmp = w.dir + TempSuffix
+	w.meta = Meta{Version: Version, ID: opts.ID, Level: opts.Level, Parents: opts.Parents, MinStart: ^uint64(0)}
+	if err := w.create(); err != nil {
+		return nil, errors.Join(fmt.Errorf("create block %s: %w", opts.ID, err), w.Abort())
+	}
+	return w, nil
+}
+
+func (w *Writer) create() error {
+	if err := w.fs.RemoveAll(w.tmp); err != nil {
+		return err
+	}
+	if err := w.fs.MkdirAll(w.tmp); err != nil {
+		return err
+	}
+	enc, err := column.NewFlatEncoder(max(1, w.opts.Zstd))
+	if err != nil {
+		return err
+	}
+	open := func(name string, specs []column.Spec, deferred int) (*table, error) {
+		out, err := createFile(w.fs, filepath.Join(w.tmp, name), name)
+		if err != nil {
+			return nil, err
+		}
+		return newTable(out, enc, specs, deferred), nil
+	}
+	if w.spans, err = open(SpansFile, spanSpecs(), spanColumns-firstDeferred); err != nil {
+		return err
+	}
+	if w.events, err = open(EventsFile, eventSpecs(), 0); err != nil {
+		return err
+	}
+	if w.links, err = open(LinksFile, linkSpecs(), 0); err != nil {
+		return err
+	}
+	resources, err := open(ResourcesFile, resourceSpecs(), 0)
+	if err != nil {
+		return err
+	}
+	w.tables.init(resources)
+	w.structure = newStructure(w.spans)
+	return nil
+}
+
+// Append adds spans, which follow those appended before in the block's order: by trace start, trace id and span
+// start, the spans of a trace together. The batch can be reused when Append returns. After an error the writer can
+// only be aborted.
+func (w *Writer) Append(ctx context.Context, b *store.Batch) error {
+	if w.err != nil {
+		return w.err
+	}
+	if err := w.append(ctx, b); err != nil {
+		w.err = fmt.Errorf("write block %s: %w", w.opts.ID, err)
+	}
+	return w.err
+}
+
+func (w *Writer) append(ctx context.Context, b *store.Batch) error {
+	w.resourceOf = resetIDs(w.resourceOf, len(b.Resources))
+	w.scopeOf = resetIDs(w.scopeOf, len(b.Scopes))
+	for i := range b.Spans {
+		if i%1024 == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		s := &b.Spans[i]
+		if s.Resource < 0 || int(s.Resource) >= len(b.Resources) || s.Scope < 0 || int(s.Scope) >= len(b.Scopes) {
+			return fmt.Errorf("%w: span %d refers to resource %d of %d and scope %d of %d",
+				store.ErrInvalid, i, s.Resource, len(b.Resources), s.Scope, len(b.Scopes))
+		}
+		if err := w.add(b, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func resetIDs(ids []int32, n int) []int32 {
+	ids = ids[:0]
+	for range n {
+		ids = append(ids, -1)
+	}
+	return ids
+}
+
+func (w *Writer) add(b *store.Batch, s *store.Span) error {
+	if !w.open || s.TraceID != w.current {
+		if err := w.endTrace(); err != nil {
+			return err
+		}
+		w.open, w.current = true, s.TraceID
+		w.entry = index.Trace{ID: s.TraceID, Row: uint32(w.meta.Rows), Root: index.NoRow, Start: s.StartNano} //nolint:gosec // checked below
+	}
+	if w.meta.Rows >= 1<<31-1 {
+		return fmt.Errorf("%w: more than 2^31 spans in a block", store.ErrTooLarge)
+	}
+	w.note(s)
+	resource := w.resourceOf[s.Resource]
+	if resource < 0 {
+		resource = w.tables.resource(&b.Resources[s.Resource])
+		w.resourceOf[s.Resource] = resource
+	}
+	scope := w.scopeOf[s.Scope]
+	if scope < 0 {
+		scope = w.tables.scope(&b.Scopes[s.Scope])
+		w.scopeOf[s.Scope] = scope
+	}
+	w.tables.used(resource, scope)
+	w.addSpan(s, resource, scope)
+	w.structure.member(s)
+	w.meta.Rows++
+	if w.spans.row == store.GranuleRows {
+		return w.endGranule()
+	}
+	return nil
+}
+
+// note keeps what meta.json and traces.idx say about the span.
+func (w *Writer) note(s *store.Span) {
+	e := &w.entry
+	e.Spans++
+	e.Start, e.End = min(e.Start, s.StartNano), max(e.End, s.EndNano)
+	e.Error = e.Error || s.StatusCode == store.StatusError
+	if e.Root == index.NoRow && s.ParentID.IsZero() {
+		e.Root = uint32(w.meta.Rows) //nolint:gosec // below 2^31
+	}
+	m := &w.meta
+	m.MinStart, m.MaxStart = min(m.MinStart, s.StartNano), max(m.MaxStart, s.StartNano)
+	m.MaxEnd = max(m.MaxEnd, s.EndNano)
+}
+
+// addSpan adds the span's row without going to the next granule.
+func (w *Writer) addSpan(s *store.Span, resource, scope int32) {
+	t, r := w.spans, w.spans.row
+	f := t.fixed
+	f[colTraceID].AddBytes(r, s.TraceID[:])
+	f[colSpanID].AddBytes(r, s.SpanID[:])
+	f[colStart].AddNum(r, s.StartNano)
+	f[colDuration].AddNum(r, s.DurationNano())
+	if s.EndNano < s.StartNano {
+		f[colEnd].AddNum(r, s.EndNano)
+	}
+	f[colName].AddText(r, s.Name)
+	f[colKind].AddNum(r, uint64(int64(s.Kind)))         //nolint:gosec // the bits
+	f[colStatus].AddNum(r, uint64(int64(s.StatusCode))) //nolint:gosec // the bits
+	f[colStatusMessage].AddText(r, s.StatusMessage)
+	f[colTraceState].AddText(r, s.TraceState)
+	f[colFlags].AddNum(r, uint64(s.Flags))
+	f[colDroppedAttrs].AddNum(r, uint64(s.DroppedAttrs))
+	f[colDroppedEvents].AddNum(r, uint64(s.DroppedEvents))
+	f[colDroppedLinks].AddNum(r, uint64(s.DroppedLinks))
+	f[colResource].AddNum(r, uint64(resource)) //nolint:gosec // not negative
+	f[colScope].AddNum(r, uint64(scope))       //nolint:gosec // not negative
+	if name, ok := w.tables.service(resource); ok {
+		f[colService].AddText(r, name)
+	}
+	f[colEvents].AddNum(r, uint64(len(s.Events)))
+	f[colLinks].AddNum(r, uint64(len(s.Links)))
+	t.addAttrs(store.ScopeSpan, s.Attrs)
+	row := uint64(len(t.granules)*store.GranuleRows + r) //nolint:gosec // not negative
+	for i := range s.Events {
+		w.addEvent(row, s, &s.Events[i])
+	}
+	for i := range s.Links {
+		w.addLink(row, &s.Links[i])
+	}
+	t.row++
+}
+
+func (w *Writer) addEvent(row uint64, s *store.Span, e *store.Event) {
+	t, r := w.events, w.events.row
+	t.fixed[colEventRow].AddNum(r, row)
+	t.fixed[colEventOffset].AddNum(r, e.TimeNano-s.StartNano)
+	t.fixed[colEventName].AddText(r, e.Name)
+	t.fixed[colEventDropped].AddNum(r, uint64(e.DroppedAttrs))
+	t.addAttrs(store.ScopeEvent, e.Attrs)
+	t.endRow()
+	w.granEvents++
+}
+
+func (w *Writer) addLink(row uint64, l *store.Link) {
+	t, r := w.links, w.links.row
+	t.fixed[colLinkRow].AddNum(r, row)
+	t.fixed[colLinkTraceID].AddBytes(r, l.TraceID[:])
+	t.fixed[colLinkSpanID].AddBytes(r, l.SpanID[:])
+	t.fixed[colLinkState].AddText(r, l.TraceState)
+	t.fixed[colLinkFlags].AddNum(r, uint64(l.Flags))
+	t.fixed[colLinkDropped].AddNum(r, uint64(l.DroppedAttrs))
+	t.addAttrs(store.ScopeLink, l.Attrs)
+	t.endRow()
+	w.granLinks++
+}
+
+// endGranule ends the granule in all tables, and the row group if it is large enough.
+func (w *Writer) endGranule() error {
+	w.spans.endGranule()
+	w.events.endGranule()
+	w.links.endGranule()
+	w.eventRows, w.linkRows = append(w.eventRows, w.granEvents), append(w.linkRows, w.granLinks)
+	w.meta.Events += w.granEvents
+	w.meta.Links += w.granLinks
+	w.granEvents, w.granLinks = 0, 0
+	if len(w.spans.granules) < w.opts.GroupGranules &&
+		w.spans.buffered()+w.events.buffered()+w.links.buffered() < w.opts.GroupBytes {
+		return nil
+	}
+	return w.endGroup()
+}
+
+func (w *Writer) endGroup() error {
+	rows := 0
+	for _, n := range w.spans.granules {
+		rows += n
+	}
+	g, err := w.spans.endGroup()
+	if err != nil {
+		return err
+	}
+	if _, err := w.events.endGroup(); err != nil {
+		return err
+	}
+	if _, err := w.links.endGroup(); err != nil {
+		return err
+	}
+	w.meta.Groups = append(w.meta.Groups, Group{Rows: rows, EventRows: w.eventRows, LinkRows: w.linkRows})
+	w.eventRows, w.linkRows = nil, nil
+	w.structure.endGroup(g)
+	return w.structure.flush()
+}
+
+func (w *Writer) endTrace() error {
+	if !w.open {
+		return nil
+	}
+	w.open = false
+	w.traces = append(w.traces, w.entry)
+	return w.structure.endTrace()
+}
+
+// Finish completes the block, makes it durable and gives it its name. On an error nothing but the temporary directory
+// is left, which Abort removes.
+func (w *Writer) Finish(ctx context.Context) (*Meta, error) {
+	if w.err != nil {
+		return nil, w.err
+	}
+	if err := w.finish(ctx); err != nil {
+		w.err = fmt.Errorf("write block %s: %w", w.opts.ID, err)
+		return nil, w.err
+	}
+	w.done = true
+	return &w.meta, nil
+}
+
+func (w *Writer) finish(ctx context.Context) error {
+	if w.meta.Rows == 0 {
+		return errors.New("a block needs a span")
+	}
+	if err := w.endTrace(); err != nil {
+		return err
+	}
+	if w.spans.row > 0 {
+		if err := w.endGranule(); err != nil {
+			return err
+		}
+	}
+	if len(w.spans.granules) > 0 {
+		if err := w.endGroup(); err != nil {
+			return err
+		}
+	}
+	if err := w.tables.write(); err != nil {
+		return err
+	}
+	w.meta.Traces, w.meta.Resources, w.meta.Scopes = len(w.traces), len(w.tables.resources), len(w.tables.scopes)
+	w.meta.Overflow = w.spans.overRows+w.events.overRows+w.links.overRows > 0
+	w.meta.Files = make(map[string]column.Layout)
+	for _, t := range []*table{w.spans, w.events, w.links, w.tables.table} {
+		if err := w.finishTable(t); err != nil {
+			return err
+		}
+	}
+	if err := w.writeFile(TracesFile, func(o *outFile) (l column.Layout, err error) {
+		l.Size, l.CRC, err = index.WriteTraces(o, w.traces)
+		return l, err
+	}); err != nil {
+		return err
+	}
+	if err := w.writeFile(AttrsFile, w.writeCatalog); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return w.publish()
+}
+
+func (w *Writer) finishTable(t *table) error {
+	l, err := t.w.Finish()
+	if err != nil {
+		return fmt.Errorf("finish %s: %w", t.out.name, err)
+	}
+	w.meta.Files[t.out.name] = l
+	for _, c := range t.columns {
+		if c.num >= 0 {
+			w.meta.Columns = append(w.meta.Columns, ColumnMeta{
+				Table: t.out.name, Name: c.builder.Spec().Name, Type: c.typ.String(), Rows: c.rows, Distinct: c.distinct,
+			})
+		}
+	}
+	return t.out.finish()
+}
+
+func (w *Writer) writeFile(name string, write func(*outFile) (column.Layout, error)) error {
+	o, err := createFile(w.fs, filepath.Join(w.tmp, name), name)
+	if err != nil {
+		return err
+	}
+	l, err := write(o)
+	if err != nil {
+		o.abort()
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	l.IndexOffset, l.FooterOffset = 0, 0
+	w.meta.Files[name] = l
+	return o.finish()
+}
+
+func (w *Writer) writeCatalog(o *outFile) (column.Layout, error) {
+	b, err := index.EncodeCatalog(w.catalog())
+	if err != nil {
+		return column.Layout{}, err
+	}
+	_, err = o.Write(b)
+	return column.Layout{Size: int64(len(b)), CRC: crc32.Checksum(b, column.Castagnoli)}, err
+}
+
+// publish writes meta.json, makes everything durable and renames the directory.
+func (w *Writer) publish() error {
+	b, err := encodeMeta(&w.meta)
+	if err != nil {
+		return err
+	}
+	o, err := createFile(w.fs, filepath.Join(w.tmp, MetaFile), MetaFile)
+	if err != nil {
+		return err
+	}
+	if _, err := o.Write(b); err != nil {
+		o.abort()
+		return fmt.Errorf("write %s: %w", MetaFile, err)
+	}
+	if err := o.finish(); err != nil {
+		return err
+	}
+	if err := w.fs.SyncDir(w.tmp); err != nil {
+		return fmt.Errorf("sync %s: %w", w.tmp, err)
+	}
+	if err := w.fs.Rename(w.tmp, w.dir); err != nil {
+		return fmt.Errorf("give the block its name: %w", err)
+	}
+	if err := w.fs.SyncDir(filepath.Dir(w.dir)); err != nil {
+		return fmt.Errorf("sync %s: %w", filepath.Dir(w.dir), err)
+	}
+	return nil
+}
+
+// Abort gives the block up and removes what was written, unless Finish has succeeded.
+func (w *Writer) Abort() error {
+	if w.done {
+		return nil
+	}
+	if w.err == nil {
+		w.err = fmt.Errorf("write block %s: aborted", w.opts.ID)
+	}
+	for _, t := range []*table{w.spans, w.events, w.links, w.tables.table} {
+		if t != nil {
+			t.out.abort()
+		}
+	}
+	// A rename may have happened before Finish failed.
+	return errors.Join(w.fs.RemoveAll(w.tmp), w.fs.RemoveAll(w.dir))
+}
+
+// Stats returns what each column chunk of a file costs, for reports.
+func (w *Writer) Stats() map[string][]column.ChunkStats {
+	out := make(map[string][]column.ChunkStats)
+	for _, t := range []*table{w.spans, w.events, w.links, w.tables.table} {
+		out[t.out.name] = t.w.Stats()
+	}
+	return out
+}
