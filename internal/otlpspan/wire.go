@@ -145,13 +145,8 @@ func (d *decoder) next(pos, end int) (f field, _ int, err error) {
 		f.num = uint64(binary.LittleEndian.Uint32(d.data[pos:]))
 		return f, pos + 4, nil
 	}
-	// Groups are in no OTLP message, but may be in a field that is new to us.
-	num, typ := protowire.Number(f.tag>>3), protowire.Type(f.tag&7) //nolint:gosec // Checked above.
-	n := protowire.ConsumeFieldValue(num, typ, d.data[pos:end])
-	if n < 0 {
-		return f, 0, fmt.Errorf("%w: field %d at byte %d: %w", store.ErrInvalid, num, pos, protowire.ParseError(n))
-	}
-	return f, pos + n, nil
+	// proto3 has no groups, and pdata takes the fields of one for those of the message around it.
+	return f, 0, fmt.Errorf("%w: field %d before byte %d is a group or has no wire type", store.ErrInvalid, f.tag>>3, pos)
 }
 
 func (d *decoder) varint(pos, end int) (uint64, int, error) {

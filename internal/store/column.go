@@ -40,6 +40,7 @@ func (c Column) Multi() bool {
 }
 
 // Names of intrinsic columns and the type of their values. Ids are TypeString in the text forms of C-22 and C-24.
+// Times and durations that do not fit an int64 wrap around, as int64(x) does.
 // A value is never absent unless the line says so.
 const (
 	SpanName            = "name"                    // string
