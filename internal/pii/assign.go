@@ -1,0 +1,196 @@
+package pii
+
+import "strings"
+
+// assignedNames are the words that, at the end of a name, announce a secret in text: password=…, "token": "…". Compared
+// in lower case with - as _.
+var assignedNames = map[string]assigned{
+	"password": {}, "passwd": {}, "passphrase": {}, "pwd": {}, "secret": {}, "client_secret": {}, "secret_key": {},
+	"secretkey": {}, "secret_access_key": {}, "secretaccesskey": {}, "api_key": {}, "apikey": {}, "access_key": {},
+	"accesskey": {}, "private_key": {}, "privatekey": {}, "credential": {strict: true}, "credentials": {strict: true},
+	"token": {strict: true}, "authorization": {line: true}, "cookie": {line: true}, "cvv": {}, "cvc": {},
+	"secrettoken": {}, "passcode": {}, "sessionid": {strict: true}, "session_id": {strict: true},
+}
+
+// assigned says how the value of a name looks.
+type assigned struct {
+	strict bool // only values that look random: the name is also used for other things
+	line   bool // the value ends with the line
+}
+
+// armAssignments looks for the names. The triggers are the beginnings of the names' distinctive parts.
+func armAssignments(b *builder, r *rule) {
+	for _, start := range []string{"pass", "pwd", "secr", "api_", "api-", "apik", "acce", "priv", "cred", "toke", "auth", "cook", "cvv", "cvc", "clie", "sess"} {
+		g := gramOf(start, true)
+		if len(start) < gramLen {
+			g[3] = setOf(`=:"'\ `)
+		}
+		b.on(r, g, func(sc *Scanner, s string, at int) { sc.assignment(r, s, at) })
+	}
+}
+
+const (
+	maxAssignedName = 24
+	maxAssignedGap  = 8
+)
+
+// assignment looks at a name that begins at s[at:], possibly in the middle of a longer one.
+func (sc *Scanner) assignment(r *rule, s string, at int) {
+	end := at
+	for end < len(s) && end-at <= maxAssignedName && (wordSet.has(s[end]) || s[end] == '-') {
+		end++
+	}
+	sc.Examined += int64(end - at)
+	kind, ok := assignedNames[lowerName(s[at:end])]
+	if !ok || pageToken(s, at) {
+		return
+	}
+	i, sep := separator(s, end)
+	if sep == 0 || i >= len(s) {
+		return
+	}
+	spaced := i > 0 && (s[i-1] == ' ' || s[i-1] == '\t')
+	start, stop, quoted := sc.assignedValue(s, i, kind)
+	v := s[start:stop]
+	if !plausible(v, quoted, sep == ':' && !quoted || spaced && !quoted || kind.strict, kind) {
+		return
+	}
+	sc.add(r, s, start, stop)
+}
+
+func lowerName(s string) string {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c >= 'A' && c <= 'Z' || c == '-' {
+			return strings.ReplaceAll(strings.ToLower(s), "-", "_")
+		}
+	}
+	return s
+}
+
+// pageToken reports whether the name's beginning says that it is a mark in a list, not a secret.
+func pageToken(s string, at int) bool {
+	before := strings.ToLower(s[max(0, at-13):at])
+	for _, p := range []string{"page", "page_", "next", "next_", "continuation", "continuation_", "cursor", "sync_", "resume_", "no_", "max_", "max"} {
+		if strings.HasSuffix(before, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// separator reads what stands between name and value and returns '=' or ':', or 0 if it is no assignment.
+func separator(s string, i int) (int, byte) {
+	var sep byte
+	for n := 0; i < len(s) && n < maxAssignedGap; n++ {
+		switch c := s[i]; {
+		case c == ' ' || c == '\t':
+		case (c == '"' || c == '\'' || c == '\\' || c == '`' || c == ']') && sep == 0:
+		case c == '=' || c == ':':
+			if sep == '=' && c == '=' {
+				return i, 0 // a comparison
+			}
+			if sep == 0 || c == '=' {
+				sep = c
+			}
+			if c == '=' && i+1 < len(s) && s[i+1] == '>' {
+				i++
+			}
+		default:
+			return i, sep
+		}
+		i++
+	}
+	return i, sep
+}
+
+// assignedValue returns the bounds of the value at s[i:], without quotes.
+func (sc *Scanner) assignedValue(s string, i int, kind assigned) (start, stop int, quoted bool) {
+	begin := i
+	for i < len(s) && s[i] == '\\' && i-begin < 4 {
+		i++
+	}
+	if i < len(s) && (s[i] == '"' || s[i] == '\'' || s[i] == '`') {
+		quote := s[i]
+		i++
+		stop = i
+		for stop < len(s) && s[stop] != quote && s[stop] != '\n' {
+			if s[stop] == '\\' && stop+1 < len(s) && s[stop+1] != quote {
+				stop++
+			}
+			stop++
+		}
+		stop = min(stop, len(s))
+		sc.Examined += int64(stop - i)
+		if stop > i && s[stop-1] == '\\' {
+			stop--
+		}
+		sc.skip = max(sc.skip, i)
+		return i, stop, true
+	}
+	stop = i
+	switch {
+	case strings.HasPrefix(s[i:], "[REDACTED"):
+		for stop < len(s) && s[stop] != ']' {
+			stop++
+		}
+		stop = min(stop+1, len(s))
+	case kind.line:
+		for stop < len(s) && s[stop] != '\n' && s[stop] != '\r' && s[stop] != '"' && s[stop] != '\'' && !strings.HasPrefix(s[stop:], `\n`) && !strings.HasPrefix(s[stop:], `\r`) {
+			stop++
+		}
+	default:
+		for stop < len(s) && !assignEnd.has(s[stop]) {
+			stop++
+		}
+	}
+	sc.Examined += int64(stop - i)
+	return i, stop, false
+}
+
+var assignEnd = unionOf(setOf(" \t\r\n,;&\"'`)}<>|"), setOf("]"), setOf("\x00-\x1f"))
+
+// notValues are words that stand in a value's place without being one.
+var notValues = map[string]bool{
+	"null": true, "none": true, "nil": true, "true": true, "false": true, "undefined": true, "required": true, "missing": true,
+	"invalid": true, "expired": true, "redacted": true, "empty": true, "string": true, "optional": true, "unset": true,
+	"hidden": true, "secret": true, "masked": true, "yes": true, "no": true, "unknown": true, "changed": true, "n/a": true,
+}
+
+// plausible reports whether a text is a secret. strict asks for a random look, as in prose and in code.
+func plausible(v string, quoted, strict bool, kind assigned) bool {
+	if len(v) < 3 || notValues[strings.ToLower(v)] || placeholder(v) {
+		return false
+	}
+	if kind.line {
+		// Header values: a scheme and credentials, or name=value.
+		return len(v) >= 6 && (mixed(v) || strings.ContainsAny(v, "=;")) && !strings.HasPrefix(v, "[")
+	}
+	if !quoted && (strings.ContainsAny(v, "([{$") || v[0] == '/' || v[0] == '.') {
+		return false // code, a path, an option
+	}
+	if kind.strict {
+		return len(v) >= 8 && mixed(v)
+	}
+	if strict {
+		return len(v) >= 6 && (mixed(v) || strings.ContainsAny(v, "!@#%^*~"))
+	}
+	return true
+}
+
+// placeholder reports whether a text stands for a value that is filled in or was taken out.
+func placeholder(v string) bool {
+	switch v[0] {
+	case '?', '%', '<', '{':
+		return true
+	case '$':
+		return len(v) < 2 || v[1] == '{' || v[1] == '(' || digitSet.has(v[1]) || upperSet.has(v[1])
+	case '*', '.', '-', '_', 'x', 'X', '#':
+		for i := 1; i < len(v); i++ {
+			if v[i] != v[0] {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
