@@ -59,9 +59,7 @@ func (db *DB) cut(reason CutReason) {
 		call(db.opts.Listener.Error, fmt.Errorf("cut head: %w", err))
 	}
 	db.freeze(reason, db.wal.LastSeq())
-	db.mu.Lock()
-	db.walAtCut = db.wal.Bytes()
-	db.mu.Unlock()
+	db.walAtCut.Store(db.wal.Bytes())
 }
 
 // freeze replaces the live head by an empty one. Every log record up to mark must be in it or an older one, no later

@@ -41,9 +41,11 @@ type DB struct {
 	// dropping is held while heads are dropped, so that two who need room do not both make it.
 	dropping sync.Mutex
 
-	// mu is held while the state is replaced. It guards piece.dropped and walAtCut.
-	mu       sync.Mutex
-	walAtCut int64 // size of the log at the last cut
+	// walAtCut is the size of what is left of the log that was there at the last cut.
+	walAtCut atomic.Int64
+
+	// mu is held while the state is replaced. It guards piece.dropped.
+	mu sync.Mutex
 
 	stop      context.CancelFunc // ends waiting and the maintenance
 	stopping  context.Context    //nolint:containedctx // The lifetime of the DB's own goroutines.

@@ -106,6 +106,8 @@ func checkFormat(fsys fsx.FS, dir string) error {
 // walEvent passes on what the listener wants to know of the log.
 func (db *DB) walEvent(e wal.Event) {
 	switch e.Kind {
+	case wal.SegmentRemoved:
+		db.walAtCut.Add(-e.Bytes)
 	case wal.SyncFailed, wal.WriteFailed, wal.SegmentLeft:
 		call(db.opts.Listener.Error, fmt.Errorf("WAL %s: %s: %w", e.Path, e.Kind, e.Err))
 	}
@@ -143,7 +145,7 @@ func (db *DB) replayWAL(ctx context.Context) error {
 	db.replay.Segments, db.replay.Records, db.replay.Bytes = st.Segments, st.Records, st.Bytes
 	db.replay.TornBytes, db.replay.Damaged, db.replay.Lost = st.Torn.Bytes, st.Damaged, st.Lost
 	db.replay.Duration = db.now().Sub(start)
-	db.walAtCut = db.wal.Bytes()
+	db.walAtCut.Store(db.wal.Bytes())
 	call(db.opts.Listener.Replayed, db.replay)
 	if drop > 0 {
 		return db.wal.TruncateBefore(drop + 1)

@@ -50,10 +50,7 @@ func (db *DB) cutForSize() {
 	if limit == 0 {
 		return
 	}
-	db.mu.Lock()
-	grown := db.wal.Bytes() - db.walAtCut
-	db.mu.Unlock()
-	if grown < limit/4 {
+	if db.wal.Bytes()-db.walAtCut.Load() < limit/4 {
 		return
 	}
 	db.gate.Lock()
