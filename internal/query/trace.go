@@ -26,6 +26,6 @@ func (s *Service) Trace(ctx context.Context, r TraceRequest, use func(*store.Tra
 		if err != nil {
 			return err
 		}
-		return use(t)
+		return use(separateShared(t))
 	})
 }
