@@ -324,3 +324,19 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 }
+
+// TestFailedRotate: what is left of a segment that could not be created must not revoke what is appended later.
+func TestFailedRotate(t *testing.T) {
+	mem := fsx.NewMem()
+	faulty := fsx.NewFaulty(mem)
+	w := open(t, faulty, Options{})
+	add(t, w, "one")
+	faulty.Inject(fsx.Fault{Op: fsx.OpSyncDir, Err: syscall.EIO})
+	faulty.Inject(fsx.Fault{Op: fsx.OpRemove, Err: syscall.EIO})
+	require.ErrorIs(t, w.Rotate(), syscall.EIO)
+	add(t, w, "two")
+	require.NoError(t, w.Close())
+	got, st := reopen(t, mem)
+	assert.Equal(t, []entry{{1, "one"}, {2, "two"}}, got)
+	assert.True(t, st.Healthy())
+}
