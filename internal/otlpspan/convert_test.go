@@ -1,6 +1,7 @@
 package otlpspan_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,9 +19,13 @@ import (
 
 // TestConversionsAgree sends random batches along every path; pdata's own marshaler is the oracle.
 func TestConversionsAgree(t *testing.T) {
-	for seed := range uint64(60) {
+	seeds := uint64(20)
+	if os.Getenv("BRAMBLE_FULL") == "1" {
+		seeds = 2000
+	}
+	for seed := range seeds {
 		g := testkit.NewNasty(seed)
-		b := g.Batch(int(1 + seed*3))
+		b := g.Batch(int(1 + seed%40*5))
 		td, err := otlpspan.Build(b)
 		require.NoError(t, err)
 		wire, err := new(ptrace.ProtoMarshaler).MarshalTraces(td)

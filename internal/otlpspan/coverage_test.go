@@ -27,7 +27,7 @@ type filler struct {
 	seen map[protoreflect.FullName]bool
 }
 
-const fillDepth = 14 // TracesData to an AnyValue in an array in an attribute of an event.
+const fillDepth = 9 // An array or map in an array or map of a span event.
 
 func (fl *filler) fill(m protoreflect.Message, depth int) {
 	fields := m.Descriptor().Fields()

@@ -97,25 +97,23 @@ func requireStable(t *testing.T, b *store.Batch) {
 	}
 }
 
-// TestTruncated cuts a message at every byte and flips every byte: an error or an answer, never a panic.
+// TestTruncated cuts a message at every byte and flips a bit of every byte: an error or an answer, never a panic.
 func TestTruncated(t *testing.T) {
 	g := testkit.NewNasty(3)
 	g.MaxString = 0
-	enc, err := otlpspan.AppendProto(nil, g.Batch(8))
+	enc, err := otlpspan.AppendProto(nil, g.Batch(4))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b store.Batch
 	for i := range enc {
 		b.Reset()
-		if err := otlpspan.ReadProto(enc[:i], &b); err == nil && i > 0 && len(b.Spans) == 8 {
+		if err := otlpspan.ReadProto(enc[:i], &b); err == nil && i > 0 && len(b.Spans) == 4 {
 			t.Fatalf("%d of %d bytes hold all spans", i, len(enc))
 		}
-		for _, flip := range []byte{1, 0x80, 0xff} {
-			damaged := bytes.Clone(enc)
-			damaged[i] ^= flip
-			b.Reset()
-			_ = otlpspan.ReadProto(damaged, &b)
-		}
+		damaged := bytes.Clone(enc)
+		damaged[i] ^= 1 << (i % 8)
+		b.Reset()
+		_ = otlpspan.ReadProto(damaged, &b)
 	}
 }

@@ -11,9 +11,8 @@ import (
 // ReadProto appends the spans of an encoded TracesData or ExportTraceServiceRequest to dst, with fresh memory for
 // their attributes. It may be given any bytes: what is malformed, has a known field of the wrong wire type, an id of
 // the wrong length, or values nested deeper than store.MaxDepth is an error that wraps store.ErrInvalid, and dst is
-// then as it was before. Fields that OTLP does not define are skipped,
-// groups refused. data may be reused afterwards; the strings share
-// one copy of it (see the package comment).
+// then as it was before. Fields that OTLP does not define are skipped, groups refused. data may be
+// reused afterwards; the strings share one copy of it (see the package comment).
 func ReadProto(data []byte, dst *store.Batch) error {
 	var a Arena
 	return a.ReadProto(data, dst)
