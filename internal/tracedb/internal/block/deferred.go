@@ -63,7 +63,9 @@ func (s *structure) add(i int, p *place, parent spanid.SpanID) {
 	if p.parent != noSpan {
 		at(colParentRow).AddNum(s.row, uint64(int64(int(p.parent)-i))) //nolint:gosec // the bits
 	}
-	if !parent.IsZero() && (p.parent == noSpan || s.members[p.parent].id != parent) {
+	// The id is kept only if the parent's row does not tell it: for orphans, for the second of two spans that share an
+	// id, and as zeros for a root that is the server's side of such a pair.
+	if p.parent == noSpan && !parent.IsZero() || p.parent != noSpan && s.members[p.parent].id != parent {
 		at(colParentID).AddBytes(s.row, parent[:])
 	}
 	s.row++

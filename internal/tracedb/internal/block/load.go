@@ -1,0 +1,352 @@
+package block
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
+)
+
+// Kinds of what is cached.
+const (
+	cacheCatalog = iota
+	cacheTable
+	cacheDict
+	cacheValues
+	cacheBloom
+	cacheResources
+	cacheMatches
+)
+
+// tableFile is a Parquet file of the block with its attribute columns.
+type tableFile struct {
+	*column.File
+	num      int
+	attrs    map[attrID][]int // columns by scope and key
+	overflow int              // column, or -1
+}
+
+// tableFile returns an open table.
+func (b *Block) tableFile(n int) (*tableFile, error) {
+	key := CacheKey{Block: b.id, Kind: cacheTable, Table: uint8(n)} //nolint:gosec // a file number
+	if v, ok := b.reader.Cache.Get(key); ok {
+		return v.(*tableFile), nil //nolint:forcetypeassert // we put it there
+	}
+	f, err := b.file(n)
+	if err != nil {
+		return nil, err
+	}
+	fixed := [...]func() []column.Spec{fileSpans: spanSpecs, fileResources: resourceSpecs, fileEvents: eventSpecs, fileLinks: linkSpecs}[n]()
+	cf, err := column.Open(f, b.path(n), b.meta.Files[dataFiles[n]], b.reader.Unzip, specLookup(fixed))
+	if err != nil {
+		return nil, err
+	}
+	t := &tableFile{File: cf, num: n, attrs: make(map[attrID][]int), overflow: -1}
+	for i, s := range fixed {
+		if at, ok := cf.Column(s.Name); !ok || at != i {
+			return nil, b.corrupt(n, fmt.Errorf("column %q is missing", s.Name))
+		}
+	}
+	for i := len(fixed); i < cf.Columns(); i++ {
+		if scope, key, _, ok := parseAttrName(cf.Spec(i).Name); ok {
+			id := attrID{scope, key}
+			t.attrs[id] = append(t.attrs[id], i)
+		} else if cf.Spec(i).Name == overflowName {
+			t.overflow = i
+		}
+	}
+	if err := b.checkTable(t); err != nil {
+		return nil, err
+	}
+	b.reader.Cache.Put(key, t, cf.Bytes())
+	return t, nil
+}
+
+// checkTable compares the row groups of a table with meta.json.
+func (b *Block) checkTable(t *tableFile) error {
+	var want []int
+	for i := range b.meta.Groups {
+		g := &b.meta.Groups[i]
+		n := g.Rows
+		switch t.num {
+		case fileEvents:
+			n = sum(g.EventRows)
+		case fileLinks:
+			n = sum(g.LinkRows)
+		}
+		if n > 0 {
+			want = append(want, n)
+		}
+	}
+	if t.num == fileResources {
+		if t.Rows() != b.meta.Resources+b.meta.Scopes {
+			return b.corrupt(t.num, fmt.Errorf("%d rows, want %d resources and %d scopes", t.Rows(), b.meta.Resources, b.meta.Scopes))
+		}
+		return nil
+	}
+	if len(want) != t.Groups() {
+		return b.corrupt(t.num, fmt.Errorf("%d row groups, want %d", t.Groups(), len(want)))
+	}
+	for g, n := range want {
+		if t.GroupRows(g) != n {
+			return b.corrupt(t.num, fmt.Errorf("row group %d has %d rows, want %d", g, t.GroupRows(g), n))
+		}
+	}
+	return nil
+}
+
+func sum(n []int) int {
+	s := 0
+	for _, v := range n {
+		s += v
+	}
+	return s
+}
+
+func (b *Block) corrupt(file int, err error) error {
+	return &store.CorruptionError{Path: b.path(file), Err: err}
+}
+
+// dict returns the dictionary of a column chunk that has one.
+func (b *Block) dict(t *tableFile, group, col int) (*column.Dict, error) {
+	key := CacheKey{Block: b.id, Kind: cacheDict, Table: uint8(t.num), Group: int32(group), Column: int32(col)} //nolint:gosec // small
+	if v, ok := b.reader.Cache.Get(key); ok {
+		return v.(*column.Dict), nil //nolint:forcetypeassert // we put it there
+	}
+	d, err := t.Dict(group, col)
+	if err != nil {
+		return nil, err
+	}
+	b.reader.Cache.Put(key, d, d.Bytes())
+	return d, nil
+}
+
+// bloom returns the bloom filter of a column chunk that has one.
+func (b *Block) bloom(t *tableFile, group, col int) (*column.Bloom, error) {
+	key := CacheKey{Block: b.id, Kind: cacheBloom, Table: uint8(t.num), Group: int32(group), Column: int32(col)} //nolint:gosec // small
+	if v, ok := b.reader.Cache.Get(key); ok {
+		return v.(*column.Bloom), nil //nolint:forcetypeassert // we put it there
+	}
+	f, err := t.Bloom(group, col)
+	if err != nil {
+		return nil, err
+	}
+	b.reader.Cache.Put(key, f, f.Bytes())
+	return f, nil
+}
+
+// values returns a column's values in rows [first, first+rows) of a row group, which are a granule of the table.
+func (b *Block) values(t *tableFile, group, col, first, rows int) (*column.Values, error) {
+	key := CacheKey{
+		Block: b.id, Kind: cacheValues, Table: uint8(t.num), Group: int32(group), Column: int32(col), Granule: int32(first), //nolint:gosec // small
+	}
+	if v, ok := b.reader.Cache.Get(key); ok {
+		return v.(*column.Values), nil //nolint:forcetypeassert // we put it there
+	}
+	var dict *column.Dict
+	var err error
+	if t.HasDict(group, col) {
+		if dict, err = b.dict(t, group, col); err != nil {
+			return nil, err
+		}
+	}
+	v, err := t.Granule(group, col, first, rows, dict)
+	if err != nil {
+		return nil, err
+	}
+	b.reader.Cache.Put(key, v, v.Bytes())
+	return v, nil
+}
+
+// granule is a granule of the block and the place of its rows in the files.
+type granule struct {
+	b     *Block
+	num   int
+	group int
+	first int // row within the row group
+	row   int // row of the block
+	rows  int
+	meta  *Group
+	spans *tableFile
+}
+
+// granule finds a granule.
+func (b *Block) granule(n int) (*granule, error) {
+	if n < 0 || n >= b.first[len(b.first)-1] {
+		return nil, fmt.Errorf("%w: block %s has no granule %d", store.ErrInvalid, b.meta.ID, n)
+	}
+	g, found := slices.BinarySearchFunc(b.first, n, func(a, b int) int { return cmp.Compare(a, b) })
+	if !found {
+		g--
+	}
+	t, err := b.tableFile(fileSpans)
+	if err != nil {
+		return nil, err
+	}
+	out := &granule{b: b, num: n, group: g, first: (n - b.first[g]) * store.GranuleRows, meta: &b.meta.Groups[g], spans: t}
+	out.row = b.rows[g] + out.first
+	out.rows = min(store.GranuleRows, out.meta.Rows-out.first)
+	return out, nil
+}
+
+// column returns the values of a column of the spans table.
+func (g *granule) column(col int) (*column.Values, error) {
+	return g.b.values(g.spans, g.group, col, g.first, g.rows)
+}
+
+func (b *Block) attributes(t *tableFile, scope store.ColumnScope, key string, group, first, rows int) ([]*column.Values, error) {
+	var out []*column.Values
+	for _, col := range t.attrs[attrID{scope, key}] {
+		if t.Empty(group, col) {
+			continue
+		}
+		v, err := b.values(t, group, col, first, rows)
+		if err != nil {
+			return nil, err
+		}
+		if v.Len() > 0 {
+			out = append(out, v)
+		}
+	}
+	return out, nil
+}
+
+// overflow returns the overflow column of a table in a granule, or nil if it has no value there.
+func (b *Block) overflow(t *tableFile, group, first, rows int) (*column.Values, error) {
+	if t.overflow < 0 || t.Empty(group, t.overflow) {
+		return nil, nil //nolint:nilnil // nothing is an answer
+	}
+	v, err := b.values(t, group, t.overflow, first, rows)
+	if err != nil || v.Len() == 0 {
+		return nil, err
+	}
+	return v, nil
+}
+
+// resources is resources.parquet in memory.
+type resources struct {
+	resources []store.Resource
+	scopes    []store.Scope
+	columns   refColumns
+}
+
+// resources returns the resources and scopes of the block.
+func (b *Block) resources() (*resources, error) {
+	key := CacheKey{Block: b.id, Kind: cacheResources}
+	if v, ok := b.reader.Cache.Get(key); ok {
+		return v.(*resources), nil //nolint:forcetypeassert // we put it there
+	}
+	t, err := b.tableFile(fileResources)
+	if err != nil {
+		return nil, err
+	}
+	out := &resources{}
+	size := int64(0)
+	for g := range t.Groups() {
+		for first := 0; first < t.GroupRows(g); first += store.GranuleRows {
+			if err := b.readResources(t, g, first, out, &size); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(out.resources) != b.meta.Resources || len(out.scopes) != b.meta.Scopes {
+		return nil, b.corrupt(fileResources, fmt.Errorf("%d resources and %d scopes, want %d and %d",
+			len(out.resources), len(out.scopes), b.meta.Resources, b.meta.Scopes))
+	}
+	b.reader.Cache.Put(key, out, size)
+	return out, nil
+}
+
+func (b *Block) readResources(t *tableFile, group, first int, out *resources, size *int64) error {
+	rows := min(store.GranuleRows, t.GroupRows(group)-first)
+	var fixed [colResEntities + 1]*column.Values
+	for i := range fixed {
+		var err error
+		if fixed[i], err = b.values(t, group, i, first, rows); err != nil {
+			return err
+		}
+	}
+	all, err := b.rowAttrs(t, group, first, rows)
+	if err != nil {
+		return err
+	}
+	for r := range rows {
+		attrs, err := all.append(nil, r)
+		if err != nil {
+			return err
+		}
+		*size += 160 + int64(len(attrs))*64
+		dropped := uint32(fixed[colResDropped].Num(r)) //nolint:gosec // it was one
+		id := int(fixed[colResID].Num(r))              //nolint:gosec // checked below
+		schema := fixed[colResSchema].Str(r)
+		switch kind := fixed[colResKind].Str(r); {
+		case kind == kindResource && id == len(out.resources):
+			res := store.Resource{Attrs: attrs, DroppedAttrs: dropped, SchemaURL: schema, EntityRefs: text(fixed[colResEntities], r)}
+			out.resources = append(out.resources, res)
+		case kind == kindScope && id == len(out.scopes):
+			sc := store.Scope{
+				Name: text(fixed[colResName], r), Version: text(fixed[colResVersion], r), Attrs: attrs, DroppedAttrs: dropped, SchemaURL: schema,
+			}
+			out.scopes = append(out.scopes, sc)
+		default:
+			return b.corrupt(fileResources, fmt.Errorf("row of kind %q with id %d is out of order", kind, id))
+		}
+	}
+	return nil
+}
+
+// text returns the text of a row, empty if it has none.
+func text(v *column.Values, row int) string {
+	if i := v.Index(row); i >= 0 {
+		return v.Str(i)
+	}
+	return ""
+}
+
+// rowAttrs reads all attributes of the rows of a granule of a table.
+type rowAttrs struct {
+	b        *Block
+	file     int
+	columns  []*column.Values
+	keys     []string
+	overflow *column.Values
+}
+
+func (b *Block) rowAttrs(t *tableFile, group, first, rows int) (*rowAttrs, error) {
+	out := &rowAttrs{b: b, file: t.num}
+	for id := range t.attrs {
+		vs, err := b.attributes(t, id.scope, id.key, group, first, rows)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range vs {
+			out.columns, out.keys = append(out.columns, v), append(out.keys, id.key)
+		}
+	}
+	var err error
+	out.overflow, err = b.overflow(t, group, first, rows)
+	return out, err
+}
+
+// append appends the attributes of a row: first values, then later ones of the same keys.
+func (a *rowAttrs) append(dst []store.Attr, row int) ([]store.Attr, error) {
+	for i, v := range a.columns {
+		if at := v.Index(row); at >= 0 {
+			dst = append(dst, store.Attr{Key: a.keys[i], Value: v.Value(at)})
+		}
+	}
+	if a.overflow == nil {
+		return dst, nil
+	}
+	at := a.overflow.Index(row)
+	if at < 0 {
+		return dst, nil
+	}
+	more, err := a.overflow.Value(at).Attrs()
+	if err != nil {
+		return nil, a.b.corrupt(a.file, fmt.Errorf("overflow attributes: %w", err))
+	}
+	return append(dst, more...), nil
+}
