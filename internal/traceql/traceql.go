@@ -3,6 +3,7 @@ package traceql
 import (
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
 	"github.com/bramble-tracing/bramble/internal/traceql/parser"
+	"github.com/bramble-tracing/bramble/internal/traceql/plan"
 )
 
 // Parse parses a query and validates it. Syntax errors are *parser.Error and read `parse error at line L, col C: …`
@@ -17,3 +18,16 @@ func Parse(text string) (*ast.Query, error) {
 
 // Validate checks what the grammar cannot: types, limits and what is not supported (contract 4.4).
 func Validate(q *ast.Query) error { return ast.Check(q) }
+
+// Compile parses, validates and plans a query.
+func Compile(text string) (*plan.Query, error) {
+	q, err := Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return plan.New(q)
+}
+
+// ParseAttribute parses the identifier of a tag-values request: an attribute such as span.x or .x, or an intrinsic
+// (V-03).
+func ParseAttribute(text string) (ast.Attr, error) { return parser.ParseAttribute(text) }

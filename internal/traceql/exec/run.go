@@ -1,0 +1,126 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+)
+
+// Stats says what a query had to look at.
+type Stats struct {
+	Traces   int   // Traces that were evaluated as a whole.
+	Spans    int64 // Rows that filters were run over.
+	Bytes    int64 // Bytes of values that were read, as far as counted.
+	Granules int64 // Granules that were not skipped.
+	Skipped  int64 // Granules that were skipped by what the store knows of them.
+}
+
+// Add adds other to s.
+func (s *Stats) Add(other Stats) {
+	s.Traces += other.Traces
+	s.Spans += other.Spans
+	s.Bytes += other.Bytes
+	s.Granules += other.Granules
+	s.Skipped += other.Skipped
+}
+
+// run is the execution of one query over one view.
+type run struct {
+	ctx   context.Context //nolint:containedctx // A run lives as long as the call that made it.
+	view  store.View
+	parts []store.Part
+	split store.TraceSet
+	meter *meter
+
+	spans, bytes, granules, skipped, traces atomic.Int64
+}
+
+func newRun(ctx context.Context, view store.View, budget *memlimit.Budget) *run {
+	return &run{ctx: ctx, view: view, parts: view.Parts(), split: view.Split(), meter: &meter{budget: budget}}
+}
+
+func (r *run) stats() Stats {
+	return Stats{
+		Traces: int(r.traces.Load()), Spans: r.spans.Load(), Bytes: r.bytes.Load(), Granules: r.granules.Load(),
+		Skipped: r.skipped.Load(),
+	}
+}
+
+// err returns why the query should stop, if it should.
+func (r *run) err() error {
+	if r.ctx.Err() != nil {
+		return fmt.Errorf("query stopped: %w", context.Cause(r.ctx))
+	}
+	return nil
+}
+
+// each runs f for 0 to n-1 on as many goroutines as there are processors and returns the first error. After an error
+// no further call begins.
+func (r *run) each(n int, f func(i int) error) error {
+	workers := min(runtime.GOMAXPROCS(0), n)
+	if workers <= 1 {
+		for i := range n {
+			if err := r.err(); err != nil {
+				return err
+			}
+			if err := f(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var (
+		wg    sync.WaitGroup
+		next  atomic.Int64
+		once  sync.Once
+		first error
+		stop  atomic.Bool
+	)
+	for range workers {
+		wg.Go(func() {
+			for !stop.Load() {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				err := r.err()
+				if err == nil {
+					err = f(i)
+				}
+				if err != nil {
+					once.Do(func() { first = err })
+					stop.Store(true)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
+
+// partOf says where a trace's spans are: in one part, or, if it is split, possibly in all of them.
+func (r *run) partsOf(id spanid.TraceID, part int) []int {
+	if !r.split.Has(id) {
+		return []int{part}
+	}
+	all := make([]int, len(r.parts))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// rowsOf lists the marked rows of a bitmap.
+func rowsOf(sel *store.Bitmap) []uint32 {
+	out := make([]uint32, 0, sel.Count())
+	for row := range sel.Rows() {
+		out = append(out, uint32(row)) //nolint:gosec // At most GranuleRows.
+	}
+	return out
+}

@@ -1,0 +1,313 @@
+package exec
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/plan"
+)
+
+// Defaults of SearchOptions (S-05, S-06).
+const (
+	DefaultLimit           = 20
+	DefaultSpansPerSpanSet = 3
+)
+
+// SearchOptions bounds a search.
+type SearchOptions struct {
+	Limit           int              // Traces; 0 means DefaultLimit.
+	SpansPerSpanSet int              // 0 means DefaultSpansPerSpanSet.
+	Start, End      int64            // Unix nanoseconds; a trace must overlap the range. 0 leaves an end open.
+	Budget          *memlimit.Budget // Of this query; nil means no limit.
+}
+
+// RootNotReceived is what results show for a trace whose root span, or whose root's service, is unknown (S-30).
+const RootNotReceived = "<root span not yet received>"
+
+// SearchResult is the answer of Search.
+type SearchResult struct {
+	Traces []TraceRow // Newest first.
+	Stats  Stats
+}
+
+// TraceRow is one trace that matches.
+type TraceRow struct {
+	ID           spanid.TraceID
+	RootService  string // RootNotReceived if unknown.
+	RootName     string
+	StartNano    uint64 // Unix time of the earliest span.
+	DurationNano uint64 // From there to the latest end.
+	Spansets     []SpansetRow
+	ServiceStats map[string]ServiceStats // By service.name, "" for none.
+}
+
+// ServiceStats counts the spans of one service in a trace (S-32).
+type ServiceStats struct{ SpanCount, ErrorCount int }
+
+// SpansetRow is one set of matching spans. Several per trace appear only after by().
+type SpansetRow struct {
+	Spans   []SpanRow // At most SpansPerSpanSet, the earliest.
+	Matched int
+	Attrs   []Attr // by(…), count(), avg(…), … (S-28).
+}
+
+// SpanRow is one span.
+type SpanRow struct {
+	ID           spanid.SpanID
+	Name         string // Only if the query mentions or selects it (S-27).
+	StartNano    uint64
+	DurationNano uint64
+	Attrs        []Attr // By bare name (S-25).
+}
+
+// Search evaluates the spanset pipeline of a query and returns the newest traces that match. It stops within
+// milliseconds when ctx ends, with the context's cause, and fails with ErrBudget when it needs too much memory.
+func Search(ctx context.Context, view store.View, q *plan.Query, o SearchOptions) (*SearchResult, error) {
+	if o.Limit <= 0 {
+		o.Limit = DefaultLimit
+	}
+	if o.SpansPerSpanSet <= 0 {
+		o.SpansPerSpanSet = DefaultSpansPerSpanSet
+	}
+	r := newRun(ctx, view, o.Budget)
+	defer r.meter.close()
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	if q.Search.ConstFalse() {
+		return &SearchResult{}, nil
+	}
+	s := newSearch(r, q, o)
+	if err := s.find(); err != nil {
+		return nil, err
+	}
+	rows, err := s.rows()
+	if err != nil {
+		return nil, err
+	}
+	return &SearchResult{Traces: rows, Stats: r.stats()}, nil
+}
+
+// search holds the state of one search. Its fields are changed only between the parallel steps.
+type search struct {
+	run       *run
+	query     *plan.Query
+	options   SearchOptions
+	window    window
+	anchor    *cond
+	eval      *evaluator
+	cols      *traceColumns
+	structure bool
+
+	best []match // At most Limit, newest first.
+	seen map[spanid.TraceID]struct{}
+}
+
+// match is a trace that the pipeline left something of.
+type match struct {
+	traceRef
+	start, end uint64
+	sets       []spanset
+}
+
+func newSearch(r *run, q *plan.Query, o SearchOptions) *search {
+	s := &search{run: r, query: q, options: o, window: newWindow(o.Start, o.End), seen: map[spanid.TraceID]struct{}{}}
+	s.anchor = compile(q.Search.Anchor, newColumns())
+	cols := newColumns()
+	s.eval = newEvaluator(q.Search, cols)
+	s.cols = newTraceColumns(cols)
+	s.structure = q.Search.Structure
+	return s
+}
+
+// full reports whether older traces than the oldest of best need not be looked at, and where that is.
+func (s *search) full() (threshold int64, ok bool) {
+	if len(s.best) < s.options.Limit {
+		return 0, false
+	}
+	return clampInt(s.best[len(s.best)-1].start), true
+}
+
+// find looks through the granules, newest first, in growing steps: most searches are done after the first.
+func (s *search) find() error {
+	wide := s.window.wide()
+	tests := wide.timeTests()
+	spots, err := s.run.spots(s.anchor, wide, tests)
+	if err != nil {
+		return err
+	}
+	const most = 64
+	for step := 1; len(spots) > 0; step = min(2*step, most) {
+		n := min(step, len(spots))
+		found, err := s.scan(spots[:n], tests)
+		if err != nil {
+			return err
+		}
+		spots = spots[n:]
+		if err := s.evaluate(found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scan returns the candidates of some granules, latest bound first.
+func (s *search) scan(spots []spot, tests []*store.Predicate) ([]candidate, error) {
+	if t, ok := s.full(); ok {
+		tests = append(slices.Clone(tests), compareTime(store.SpanStart, store.OpGe, t))
+	}
+	var (
+		mu  sync.Mutex
+		all = map[spanid.TraceID]candidate{}
+	)
+	err := s.run.each(len(spots), func(i int) error {
+		if !s.run.mayMatch(s.anchor, spots[i].part, spots[i].granule, tests) {
+			s.run.skipped.Add(1)
+			return nil
+		}
+		sel, err := s.run.matching(spots[i], s.anchor, tests)
+		if err != nil {
+			return err
+		}
+		found, err := s.run.candidates(spots[i], &sel)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range found {
+			if _, ok := s.seen[c.id]; ok {
+				continue
+			}
+			if have, ok := all[c.id]; ok {
+				c.bound = min(c.bound, have.bound)
+			}
+			all[c.id] = c
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]candidate, 0, len(all))
+	for _, c := range all {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b candidate) int {
+		if a.bound != b.bound {
+			return compareInt(b.bound, a.bound)
+		}
+		return slices.Compare(a.id[:], b.id[:])
+	})
+	return out, nil
+}
+
+func compareInt(a, b int64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// seenBytes is what remembering an evaluated trace costs.
+const seenBytes = 48
+
+// evaluate reads candidates, newest bound first, until none can be among the newest any more.
+func (s *search) evaluate(found []candidate) error {
+	const least, most = 32, 1024
+	for step := max(least, min(s.options.Limit, most)); len(found) > 0; step = min(2*step, most) {
+		if t, ok := s.full(); ok {
+			n, _ := slices.BinarySearchFunc(found, t, func(c candidate, t int64) int {
+				if c.bound >= t {
+					return -1
+				}
+				return 1
+			})
+			found = found[:n]
+		}
+		n := min(step, len(found))
+		if err := s.run.meter.take(s.run.ctx, int64(n)*seenBytes); err != nil {
+			return err
+		}
+		for _, c := range found[:n] {
+			s.seen[c.id] = struct{}{}
+		}
+		if err := s.evaluateBatch(found[:n]); err != nil {
+			return err
+		}
+		found = found[n:]
+	}
+	return nil
+}
+
+// evaluateBatch evaluates traces in parallel and keeps the newest.
+func (s *search) evaluateBatch(batch []candidate) error {
+	const portion = 16
+	var mu sync.Mutex
+	err := s.run.each((len(batch)+portion-1)/portion, func(i int) error {
+		some := batch[i*portion : min((i+1)*portion, len(batch))]
+		got, err := s.evaluatePortion(some)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		s.best = append(s.best, got...)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(s.best, func(a, b match) int {
+		if a.start != b.start {
+			return compareUint(b.start, a.start)
+		}
+		return slices.Compare(a.id[:], b.id[:])
+	})
+	if len(s.best) > s.options.Limit {
+		clear(s.best[s.options.Limit:])
+		s.best = s.best[:s.options.Limit]
+	}
+	return nil
+}
+
+func (s *search) evaluatePortion(batch []candidate) ([]match, error) {
+	refs := make([]traceRef, len(batch))
+	for i, c := range batch {
+		refs[i] = c.traceRef
+	}
+	l, err := s.run.loadTraces(refs, s.cols, s.structure)
+	if err != nil {
+		return nil, err
+	}
+	defer l.release()
+	var out []match
+	for i, t := range l.traces {
+		if len(t.spans) == 0 || !s.window.overlaps(t.start, t.end) {
+			continue
+		}
+		sets, err := s.eval.eval(s.run, t)
+		if err != nil {
+			return nil, err
+		}
+		if len(sets) == 0 {
+			continue
+		}
+		n := int64(0)
+		for _, set := range sets {
+			n += 64 + 4*int64(len(set.spans)) + 64*int64(len(set.attrs))
+		}
+		if err := s.run.meter.take(s.run.ctx, n); err != nil {
+			return nil, err
+		}
+		out = append(out, match{refs[i], t.start, t.end, sets})
+	}
+	return out, nil
+}

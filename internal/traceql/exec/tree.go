@@ -1,0 +1,233 @@
+package exec
+
+import (
+	"slices"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+)
+
+// tree is the tree of a trace's spans with its nested-set numbering (E-05). Indexes are those of trace.spans.
+type tree struct {
+	parent      []int32 // Index of the parent, noParent for roots, orphan if the parent was not received.
+	left, right []int32 // 0 for spans that no root leads to.
+	children    []int32
+	order       []int32 // Numbered spans, parents before children.
+}
+
+const (
+	noParent = -1
+	orphan   = -2
+)
+
+// maxTwins is how many spans may share an id: a client's and a server's (Zipkin). With more there is no numbering.
+const maxTwins = 2
+
+func newTree(t *trace, c *traceColumns) *tree {
+	n := len(t.spans)
+	tr := &tree{
+		parent: make([]int32, n), left: make([]int32, n), right: make([]int32, n), children: make([]int32, n),
+	}
+	byTime := make([]int32, n)
+	for i := range byTime {
+		byTime[i] = int32(i) //nolint:gosec // Spans of a trace fit.
+	}
+	slices.SortStableFunc(byTime, func(a, b int32) int {
+		switch {
+		case earlier(c, t.spans[a], t.spans[b]):
+			return -1
+		case earlier(c, t.spans[b], t.spans[a]):
+			return 1
+		}
+		return 0
+	})
+	byID := make(map[string][]int32, n)
+	countable := true
+	for _, i := range byTime {
+		id := t.spans[i].text(c.span)
+		byID[id] = append(byID[id], i)
+		countable = countable && len(byID[id]) <= maxTwins
+	}
+	tr.findParents(t, c, byID)
+	for i := range tr.parent {
+		if p := tr.parent[i]; p >= 0 {
+			tr.children[p]++
+		}
+	}
+	if countable {
+		tr.number(byTime)
+	}
+	return tr
+}
+
+// findParents resolves parent ids. Of two spans with one id the server's is the child of the client's, and children
+// belong to the server's (T-08).
+func (tr *tree) findParents(t *trace, c *traceColumns, byID map[string][]int32) {
+	owner := make(map[string]int32, len(byID))
+	for id, twins := range byID {
+		owner[id] = twins[0]
+		for _, i := range twins {
+			if len(twins) == maxTwins && t.spans[i].number(c.kind) == store.KindServer {
+				owner[id] = i
+			}
+		}
+	}
+	for i, s := range t.spans {
+		twins := byID[s.text(c.span)]
+		if len(twins) == maxTwins && s.number(c.kind) == store.KindServer {
+			other := twins[0]
+			if int(other) == i {
+				other = twins[1]
+			}
+			if t.spans[other].number(c.kind) == store.KindClient {
+				tr.parent[i] = other
+				continue
+			}
+		}
+		switch p, ok := owner[s.text(c.parent)]; {
+		case !s.has(c.parent):
+			tr.parent[i] = noParent
+		case !ok || int(p) == i:
+			tr.parent[i] = orphan
+		default:
+			tr.parent[i] = p
+		}
+	}
+}
+
+// number walks depth-first from the roots, siblings in the order given, without recursion: chains may be long.
+func (tr *tree) number(byTime []int32) {
+	n := len(tr.parent)
+	first, next := make([]int32, n), make([]int32, n) // Children as linked lists.
+	for i := range first {
+		first[i], next[i] = -1, -1
+	}
+	var roots []int32
+	for _, i := range slices.Backward(byTime) {
+		if p := tr.parent[i]; p >= 0 {
+			next[i], first[p] = first[p], i
+		}
+	}
+	for _, i := range byTime {
+		if tr.parent[i] == noParent {
+			roots = append(roots, i)
+		}
+	}
+	counter := int32(1)
+	for _, root := range roots {
+		for i := root; i >= 0; {
+			if tr.left[i] == 0 {
+				tr.left[i] = counter
+				counter++
+				tr.order = append(tr.order, i)
+				if first[i] >= 0 {
+					i = first[i]
+					continue
+				}
+			}
+			tr.right[i] = counter
+			counter++
+			switch {
+			case i == root:
+				i = -1
+			case next[i] >= 0:
+				i = next[i]
+			default:
+				i = tr.parent[i]
+			}
+		}
+	}
+}
+
+// nestedParent is the left number of the parent, -1 for roots, 0 without numbering.
+func (tr *tree) nestedParent(i int) int32 {
+	switch p := tr.parent[i]; {
+	case tr.left[i] == 0:
+		return 0
+	case p == noParent:
+		return -1
+	default:
+		return tr.left[p]
+	}
+}
+
+// related marks the spans of r that stand in relation op, a plain structural operator, to a span of l (E-42 to E-46).
+func (tr *tree) related(op ast.Op, l, r []bool) []bool {
+	out := make([]bool, len(r))
+	switch op {
+	case ast.OpChild:
+		for _, i := range tr.order {
+			p := tr.parent[i]
+			out[i] = r[i] && p >= 0 && l[p]
+		}
+	case ast.OpParent:
+		for _, i := range tr.order {
+			if p := tr.parent[i]; p >= 0 && l[i] && r[p] {
+				out[p] = true
+			}
+		}
+	case ast.OpDescendant:
+		above := make([]bool, len(r)) // An ancestor is in l.
+		for _, i := range tr.order {
+			if p := tr.parent[i]; p >= 0 {
+				above[i] = l[p] || above[p]
+			}
+			out[i] = r[i] && above[i]
+		}
+	case ast.OpAncestor:
+		below := make([]bool, len(r)) // A descendant is in l.
+		for _, i := range slices.Backward(tr.order) {
+			out[i] = r[i] && below[i]
+			if p := tr.parent[i]; p >= 0 && (l[i] || below[i]) {
+				below[p] = true
+			}
+		}
+	case ast.OpSibling:
+		count := map[int32]int{}
+		for _, i := range tr.order {
+			if l[i] {
+				count[tr.parent[i]]++
+			}
+		}
+		for _, i := range tr.order {
+			others := count[tr.parent[i]]
+			if l[i] {
+				others--
+			}
+			out[i] = r[i] && others > 0
+		}
+	}
+	return out
+}
+
+// inverse returns the operator with exchanged sides.
+func inverse(op ast.Op) ast.Op {
+	switch op {
+	case ast.OpChild:
+		return ast.OpParent
+	case ast.OpParent:
+		return ast.OpChild
+	case ast.OpDescendant:
+		return ast.OpAncestor
+	case ast.OpAncestor:
+		return ast.OpDescendant
+	}
+	return op
+}
+
+// structural evaluates any structural operator over marked spans.
+func (tr *tree) structural(op ast.Op, l, r []bool) []bool {
+	plain := op.Plain()
+	out := tr.related(plain, l, r)
+	switch {
+	case op.Negated():
+		for i := range out {
+			out[i] = r[i] && !out[i]
+		}
+	case op.Union():
+		for i, ok := range tr.related(inverse(plain), r, l) {
+			out[i] = out[i] || ok
+		}
+	}
+	return out
+}
