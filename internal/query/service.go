@@ -10,7 +10,7 @@ import (
 	"github.com/bramble-tracing/bramble/internal/store"
 )
 
-// Limits bounds what queries may cost. Zero values mean the defaults of DefaultLimits, unless a line says otherwise.
+// Limits bounds what queries may cost. Zero values mean those of DefaultLimits, unless a line says otherwise.
 type Limits struct {
 	// MaxTraceBytes is the size at which a trace is cut. 0 means no limit.
 	MaxTraceBytes int64
@@ -20,6 +20,8 @@ type Limits struct {
 	Concurrency int
 	// Queue is how many searches may wait for their turn; further ones are refused.
 	Queue int
+	// MaxSearchRange and MaxMetricsRange bound the time range of one query. 0 means no limit.
+	MaxSearchRange, MaxMetricsRange time.Duration
 }
 
 // DefaultLimits returns what is right for a node that also ingests: one search per core, and no fewer than two so
@@ -30,6 +32,9 @@ func DefaultLimits() Limits {
 		Timeout:       time.Minute,
 		Concurrency:   max(2, runtime.GOMAXPROCS(0)),
 		Queue:         200,
+		// Tempo's values, which clients know (S-07, M-03).
+		MaxSearchRange:  168 * time.Hour,
+		MaxMetricsRange: 24 * time.Hour,
 	}
 }
 

@@ -93,6 +93,8 @@ func (w *jsonWriter) double(f float64) {
 	}
 }
 
+func (w *jsonWriter) boolean(v bool) { w.b = strconv.AppendBool(w.b, v) }
+
 func (w *jsonWriter) bytesField(k string, p []byte) {
 	if len(p) > 0 {
 		w.key(k)

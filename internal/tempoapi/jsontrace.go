@@ -245,11 +245,7 @@ func (w *jsonWriter) anyValue(v store.Value, depth int) error {
 		w.double(v.Float())
 	case store.TypeBool:
 		w.key("boolValue")
-		if v.Bool() {
-			w.b = append(w.b, "true"...)
-		} else {
-			w.b = append(w.b, "false"...)
-		}
+		w.boolean(v.Bool())
 	case store.TypeBytes:
 		w.key("bytesValue")
 		w.b = append(w.b, '"')

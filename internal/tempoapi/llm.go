@@ -137,7 +137,7 @@ func (w *jsonWriter) plainValue(v store.Value, depth int) error {
 	case store.TypeFloat:
 		w.double(v.Float())
 	case store.TypeBool:
-		w.b = strconv.AppendBool(w.b, v.Bool())
+		w.boolean(v.Bool())
 	case store.TypeBytes:
 		w.b = append(w.b, '"')
 		w.b = appendBase64(w.b, v.Str)
