@@ -1,0 +1,200 @@
+package crash
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/bramble-tracing/bramble/test/harness"
+)
+
+func full() bool { return os.Getenv("BRAMBLE_FULL") != "" }
+
+// rate is the load under which the process is killed, in spans per second.
+const rate = 5000
+
+// TestKillUnderTelemetrygen kills the process (SIGKILL) under 5,000 spans/s of telemetrygen, over gRPC and over HTTP,
+// and starts it again: every span that was acknowledged is there.
+func TestKillUnderTelemetrygen(t *testing.T) {
+	const workers = 10
+	rounds, spans := 1, 2*rate
+	if full() {
+		rounds, spans = 5, 12*rate
+	}
+	for _, protocol := range []string{"grpc", "http"} {
+		for round := range rounds {
+			t.Run(fmt.Sprintf("%s/%d", protocol, round), func(t *testing.T) {
+				b := harness.Start(t, harness.Config{Files: []string{"config/local.yaml"}})
+				acks := &harness.Acks{}
+				args := []string{
+					"--workers", fmt.Sprint(workers), "--rate", fmt.Sprint(rate / workers), "--child-spans", "9",
+					"--duration", "inf", "--batch-size", "128", "--allow-export-failures",
+				}
+				if protocol == "grpc" {
+					args = append(args, "--otlp-endpoint", harness.GRPCRecorder(t, b.GRPC(), acks))
+				} else {
+					args = append(args, "--otlp-endpoint", harness.HTTPRecorder(t, b.HTTP(), acks), "--otlp-http")
+				}
+				started := time.Now()
+				load := harness.StartTelemetrygen(t, args...)
+				// An odd number, so that kills fall on different points between the log's syncs and the head's cuts.
+				harness.Poll(t, time.Minute, "spans", func() error {
+					if n := acks.Spans(); n < spans+777*round {
+						return fmt.Errorf("%d spans were acknowledged", n)
+					}
+					return nil
+				})
+				b.Kill()
+				took := time.Since(started)
+				load.Kill()
+				b.Restart()
+				missing, examples := acks.Missing(t, b)
+				require.Zero(t, missing, "of %d acknowledged spans are missing, such as %v", acks.Spans(), examples)
+				t.Logf("killed after %s: %d spans of %d traces were acknowledged (%.0f/s), %d are missing; ready again after %s",
+					took.Round(time.Millisecond), acks.Spans(), acks.Traces(), float64(acks.Spans())/took.Seconds(), missing, b.ReadyAfter.Round(time.Millisecond))
+			})
+		}
+	}
+}
+
+// TestKillUnderGoSDK kills the process several times under 5,000 spans/s of the OpenTelemetry Go SDK, and starts it
+// again at once. The SDK retries what was not acknowledged, so that in the end not one span that the application ended
+// is missing.
+func TestKillUnderGoSDK(t *testing.T) {
+	kills := 2
+	if full() {
+		kills = 12
+	}
+	retry := 2 * time.Minute
+	exporters := map[string]func(b *harness.Bramble) (sdktrace.SpanExporter, error){
+		"grpc": func(b *harness.Bramble) (sdktrace.SpanExporter, error) {
+			return otlptracegrpc.New(t.Context(), otlptracegrpc.WithEndpoint(b.GRPC()), otlptracegrpc.WithInsecure(), otlptracegrpc.WithTimeout(retry),
+				otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: true, InitialInterval: 50 * time.Millisecond, MaxInterval: 500 * time.Millisecond, MaxElapsedTime: retry}))
+		},
+		"http": func(b *harness.Bramble) (sdktrace.SpanExporter, error) {
+			return otlptracehttp.New(t.Context(), otlptracehttp.WithEndpoint(b.HTTP()), otlptracehttp.WithInsecure(), otlptracehttp.WithTimeout(retry),
+				otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: 50 * time.Millisecond, MaxInterval: 500 * time.Millisecond, MaxElapsedTime: retry}))
+		},
+	}
+	for name, newExporter := range exporters {
+		t.Run(name, func(t *testing.T) {
+			b := harness.Start(t, harness.Config{Files: []string{"config/local.yaml"}})
+			exp, err := newExporter(b)
+			require.NoError(t, err)
+			acks, gaveUp := &harness.Acks{}, atomic.Int64{}
+			tp := sdktrace.NewTracerProvider(sdktrace.WithBatcher(
+				&harness.AckExporter{SpanExporter: exp, Acks: acks, Failed: func(n int, err error) {
+					gaveUp.Add(int64(n))
+					t.Logf("the SDK gave up %d spans: %v", n, err)
+				}},
+				sdktrace.WithBlocking(), sdktrace.WithBatchTimeout(20*time.Millisecond)))
+
+			load := startLoad(t, tp.Tracer("load"))
+			for i := range kills {
+				before := acks.Spans()
+				harness.Poll(t, time.Minute, "spans", func() error {
+					if n := acks.Spans() - before; n < rate+333*i {
+						return fmt.Errorf("%d spans were acknowledged since the last kill", n)
+					}
+					return nil
+				})
+				b.Kill()
+				b.Restart()
+			}
+			ended := load.stop()
+			require.NoError(t, tp.Shutdown(t.Context()))
+
+			require.Zero(t, gaveUp.Load(), "spans that the SDK gave up")
+			assert.Equal(t, ended, acks.Spans(), "every span that was ended is acknowledged in the end")
+			missing, examples := acks.Missing(t, b)
+			require.Zero(t, missing, "of %d acknowledged spans are missing, such as %v", acks.Spans(), examples)
+			b.Kill()
+			b.Restart()
+			missing, examples = acks.Missing(t, b)
+			require.Zero(t, missing, "after one more kill, of %d acknowledged spans are missing, such as %v", acks.Spans(), examples)
+			t.Logf("%d kills under load: %d spans ended, %d acknowledged, %d missing", kills, ended, acks.Spans(), missing)
+		})
+	}
+}
+
+// load ends spans at the rate until it is stopped.
+type load struct {
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	ended  int
+}
+
+func startLoad(t *testing.T, tracer trace.Tracer) *load {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &load{cancel: cancel}
+	l.wg.Go(func() { l.run(ctx, tracer) })
+	t.Cleanup(cancel)
+	return l
+}
+
+// run ends a trace of ten spans at each tick.
+func (l *load) run(ctx context.Context, tracer trace.Tracer) {
+	const perTrace = 10
+	tick := time.NewTicker(time.Second * perTrace / rate)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		ctx, root := tracer.Start(context.WithoutCancel(ctx), "root", trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer))
+		for i := range perTrace - 1 {
+			_, s := tracer.Start(ctx, "child", trace.WithAttributes(attribute.Int("i", i), attribute.String("payload", strings.Repeat("x", 100))))
+			s.End()
+			l.ended++
+		}
+		root.End()
+		l.ended++
+	}
+}
+
+// stop returns how many spans were ended.
+func (l *load) stop() int {
+	l.cancel()
+	l.wg.Wait()
+	return l.ended
+}
+
+// TestKillWhileStarting kills the process at different moments of its start on a store with data, among them those in
+// which it replays its log. Nothing is lost by that, and it starts in the end.
+func TestKillWhileStarting(t *testing.T) {
+	b := harness.Start(t, harness.Config{Files: []string{"config/local.yaml"}})
+	acks := &harness.Acks{}
+	harness.StartTelemetrygen(t, "--otlp-endpoint", harness.GRPCRecorder(t, b.GRPC(), acks),
+		"--workers", "4", "--traces", "100", "--child-spans", "19", "--rate", "2500").Wait(time.Minute)
+	b.Kill()
+	kills := 8
+	if full() {
+		kills = 60
+	}
+	b.Restart()
+	usual := b.ReadyAfter
+	b.Kill()
+	for i := range kills {
+		b.KillWithin(usual * time.Duration(i+1) / time.Duration(kills+1))
+	}
+	b.Restart()
+	missing, examples := acks.Missing(t, b)
+	require.Zero(t, missing, "of %d acknowledged spans are missing, such as %v", acks.Spans(), examples)
+	t.Logf("%d kills within the %s of a start: %d acknowledged spans, %d missing", kills, usual.Round(time.Millisecond), acks.Spans(), missing)
+}
