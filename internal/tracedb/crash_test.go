@@ -30,23 +30,25 @@ func TestCrashPoints(t *testing.T) {
 	if full() {
 		rounds = 60
 	}
+	points := 0
 	for _, mode := range []tracedb.SyncMode{tracedb.SyncAlways, tracedb.SyncInterval, tracedb.SyncOff} {
 		t.Run(string(mode), func(t *testing.T) {
-			points := 0
 			for seed := range uint64(rounds) {
 				points += crashPoints(t, mode, seed)
 			}
-			require.GreaterOrEqual(t, points, 100, "crash points")
 		})
 	}
+	require.GreaterOrEqual(t, points, 100, "crash points")
 }
+
+const batchesPerCrash = 25
 
 func crashPoints(t *testing.T, mode tracedb.SyncMode, seed uint64) int {
 	t.Helper()
-	rng := rand.New(rand.NewPCG(seed, 99))
+	sizes, rng := rand.New(rand.NewPCG(seed, 98)), rand.New(rand.NewPCG(seed, 99))
 	mem := fsx.NewMem()
 	faulty := fsx.NewFaulty(mem)
-	var mu sync.Mutex // The log's goroutines call the hook too.
+	var mu sync.Mutex // The log's goroutines call the hook too. It guards rng and what follows.
 	var crashes []crash
 	var safe, begun, written int
 	clone := func() {
@@ -56,7 +58,7 @@ func crashPoints(t *testing.T, mode tracedb.SyncMode, seed uint64) int {
 	}
 	faulty.Before(func(fsx.Op, string) {
 		mu.Lock()
-		due := rng.IntN(3) == 0 && len(crashes) < 60
+		due := rng.IntN(2) == 0 && len(crashes) < 300
 		mu.Unlock()
 		if due {
 			clone()
@@ -71,8 +73,8 @@ func crashPoints(t *testing.T, mode tracedb.SyncMode, seed uint64) int {
 	gen := testkit.NewNasty(seed)
 	gen.MaxString = 200
 	var batches []*store.Batch
-	for i := range 40 {
-		b := gen.Batch(1 + rng.IntN(12))
+	for i := range batchesPerCrash {
+		b := gen.Batch(1 + sizes.IntN(8))
 		batches = append(batches, b)
 		mu.Lock()
 		begun = i + 1
@@ -90,7 +92,9 @@ func crashPoints(t *testing.T, mode tracedb.SyncMode, seed uint64) int {
 		clone()
 	}
 	require.NoError(t, db.Close(t.Context()))
+	mu.Lock()
 	safe = written
+	mu.Unlock()
 	clone() // Close syncs in every mode.
 	for i, c := range crashes {
 		reopen(t, c, opts, batches, fmt.Sprintf("%s seed %d crash %d", mode, seed, i))

@@ -132,7 +132,7 @@ func requireSameStores(t *testing.T, want *oracle.Store, got *tracedb.DB, rng *r
 	checkSplit(t, got)
 	require.Equal(t, attributes(t, want), attributes(t, got))
 	require.Equal(t, len(b.Spans), got.Stats().Spans)
-	for range 20 {
+	for range 12 {
 		c := store.Column{
 			Scope: store.ColumnScope(1 + rng.IntN(int(store.ScopeUnscoped))), Name: testkit.NastyKeys[rng.IntN(len(testkit.NastyKeys))],
 		}
@@ -154,7 +154,7 @@ func requireSameStores(t *testing.T, want *oracle.Store, got *tracedb.DB, rng *r
 // two forms: an orderly close, and a crash of the machine with sync always, after which nothing acknowledged may be
 // missing.
 func TestRandomOperations(t *testing.T) {
-	seeds := 6
+	seeds := 2
 	if full() {
 		seeds = 300
 	}
@@ -168,7 +168,7 @@ func randomOperations(t *testing.T, seed uint64) {
 	fsys := fsx.NewMem()
 	opts := tracedb.Options{
 		Dir: "data", FS: fsys,
-		Cut:        tracedb.CutOptions{Spans: 1 + rng.IntN(400)},
+		Cut:        tracedb.CutOptions{Spans: 1 + rng.IntN(200)},
 		WAL:        tracedb.WALOptions{Sync: tracedb.SyncAlways, SegmentBytes: 1 << (18 + rng.IntN(6))},
 		MaxColumns: rng.IntN(60),
 	}
@@ -179,11 +179,11 @@ func randomOperations(t *testing.T, seed uint64) {
 	gen := testkit.NewNasty(seed)
 	gen.MaxString = 1 << 10
 	var ids []spanid.TraceID
-	for range 5 {
-		for range 8 {
+	for range 4 {
+		for range 10 {
 			switch op := rng.IntN(12); {
 			case op < 7:
-				b := gen.Batch(1 + rng.IntN(120))
+				b := gen.Batch(1 + rng.IntN(60))
 				require.NoError(t, want.Append(t.Context(), b))
 				require.NoError(t, db.Append(t.Context(), b))
 				ids = append(ids, b.Spans[0].TraceID)

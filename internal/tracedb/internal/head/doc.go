@@ -15,7 +15,8 @@
 //
 //  1. Values are written to chunks at positions that no reader looks at yet. A chunk that has readers is never
 //     written at an old position; a directory of chunks is replaced, never changed (chunks.dir).
-//  2. Dictionary entries are written before the hash slot that leads to them (dict.table) and before dict.n.
+//  2. Dictionary entries are written before the hash slot that leads to them (dict.table) and before dict.n; resources
+//     and scopes before refTable.n.
 //  3. Column lengths (column.n, overflow length) are stored once per Append.
 //  4. The snapshot (row count, time range) is stored last.
 //

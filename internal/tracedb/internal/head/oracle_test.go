@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"regexp"
 	"slices"
 	"testing"
@@ -224,7 +225,7 @@ func TestSameAsOracle(t *testing.T) {
 		columns int
 		sizes   []int
 	}{
-		{0, []int{1}}, {0, []int{5, 1, 300}}, {1, []int{200}}, {7, []int{150, 150}}, {30, []int{400}},
+		{0, []int{1}}, {0, []int{5, 1, 60}}, {1, []int{50}}, {7, []int{20, 40}}, {30, []int{80}},
 	} {
 		t.Run(fmt.Sprintf("%d columns %v", tc.columns, tc.sizes), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(tc.columns), 7))
@@ -255,13 +256,19 @@ func TestSameAsOracleOverGranules(t *testing.T) {
 	h := head.New("h1", head.Options{})
 	o := oracle.New(0)
 	g := testkit.NewGenerator(9)
-	for h.Rows() < 2*store.GranuleRows+500 {
+	for h.Rows() < store.GranuleRows+500 {
 		b := g.Batch(700)
 		appendTo(t, h, b)
 		require.NoError(t, o.Append(t.Context(), b))
 	}
 	v, err := o.View()
 	require.NoError(t, err)
-	requireSameSpans(t, v.Parts()[0], h.Part(store.KindFrozen), rng)
-	requireSameColumns(t, v.Parts()[0], h.Part(store.KindFrozen), rng, 0.1)
+	if os.Getenv("BRAMBLE_FULL") == "1" {
+		requireSameSpans(t, v.Parts()[0], h.Part(store.KindFrozen), rng)
+	}
+	share := 0.02
+	if os.Getenv("BRAMBLE_FULL") == "1" {
+		share = 1
+	}
+	requireSameColumns(t, v.Parts()[0], h.Part(store.KindFrozen), rng, share)
 }

@@ -2,6 +2,7 @@ package head
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 
 	"github.com/bramble-tracing/bramble/internal/store"
 )
@@ -22,7 +23,8 @@ type refTable struct {
 	keys *dict // encoded entries; their codes are the numbers
 	strs *dict // shared copies of the strings of all entries
 	list chunks[*refEntry]
-	buf  []byte // appender only
+	n    atomic.Uint32 // entries of list that readers may use
+	buf  []byte        // appender only
 }
 
 func (t *refTable) init(h *Head) {
@@ -61,6 +63,7 @@ func (t *refTable) intern(e *refEntry) uint32 {
 	}
 	t.m.bytes += 112 + int64(len(c.attrs))*(stringSize+valueSize)
 	t.list.push(c)
+	t.n.Store(uint32(t.list.n))
 	return code
 }
 
@@ -96,7 +99,7 @@ func appendString(b []byte, s string) []byte {
 }
 
 // len returns the number of entries that readers may use.
-func (t *refTable) len() int { return t.keys.len() }
+func (t *refTable) len() int { return int(t.n.Load()) }
 
 func (t *refTable) at(i uint32) *refEntry { return t.list.at(int(i)) }
 

@@ -1,0 +1,118 @@
+//go:build linux || darwin
+
+package tracedb_test
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bramble-tracing/bramble/internal/fsx"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/testkit"
+	"github.com/bramble-tracing/bramble/internal/tracedb"
+)
+
+// openReal opens a DB on real files.
+func openReal(b *testing.B, opts tracedb.Options) *tracedb.DB {
+	b.Helper()
+	opts.FS = fsx.OS{}
+	if opts.Dir == "" {
+		opts.Dir = b.TempDir()
+	}
+	db, err := tracedb.Open(b.Context(), opts)
+	require.NoError(b, err)
+	return db
+}
+
+// cpu returns the processor time that the process has used, which other processes do not inflate.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func workload(n, batch int) (batches []*store.Batch, spans int) {
+	g := testkit.NewGenerator(1)
+	for spans < n {
+		b := g.Batch(batch)
+		batches = append(batches, b)
+		spans += len(b.Spans)
+	}
+	return batches, spans
+}
+
+// BenchmarkAppend is the whole path: encode, log on real files, head. The number is ns/span of one appender, cpu-ns/span the processor time of all goroutines.
+func BenchmarkAppend(b *testing.B) {
+	for _, mode := range []tracedb.SyncMode{tracedb.SyncInterval, tracedb.SyncAlways} {
+		b.Run(string(mode), func(b *testing.B) {
+			batches, _ := workload(50_000, 500)
+			db := openReal(b, tracedb.Options{WAL: tracedb.WALOptions{Sync: mode}})
+			spans := 0
+			b.ReportAllocs()
+			start := cpu(b)
+			for i := 0; b.Loop(); i++ {
+				batch := batches[i%len(batches)]
+				if err := db.Append(b.Context(), batch); err != nil {
+					b.Fatal(err)
+				}
+				spans += len(batch.Spans)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(spans), "ns/span")
+			b.ReportMetric(float64(cpu(b)-start)/float64(spans), "cpu-ns/span")
+			require.NoError(b, db.Close(context.Background()))
+		})
+	}
+}
+
+// BenchmarkReplay opens a store with a log of 100,000 spans. MB/s counts uncompressed record bytes.
+func BenchmarkReplay(b *testing.B) {
+	dir := b.TempDir()
+	db := openReal(b, tracedb.Options{Dir: dir})
+	batches, spans := workload(100_000, 500)
+	for _, batch := range batches {
+		require.NoError(b, db.Append(b.Context(), batch))
+	}
+	require.NoError(b, db.Close(b.Context()))
+	start := cpu(b)
+	for b.Loop() {
+		db = openReal(b, tracedb.Options{Dir: dir})
+		st := db.Stats()
+		require.Equal(b, spans, st.Spans)
+		b.SetBytes(st.Replayed.Bytes)
+		b.ReportMetric(float64(st.WALBytes)/(1<<20)/st.Replayed.Duration.Seconds(), "walMiB/s")
+		require.NoError(b, db.Close(b.Context()))
+	}
+	b.ReportMetric(float64(cpu(b)-start)/float64(b.N*spans), "cpu-ns/span")
+}
+
+// BenchmarkFilter evaluates a predicate over all parts of a view; ns/span.
+func BenchmarkFilter(b *testing.B) {
+	db := openReal(b, tracedb.Options{})
+	batches, spans := workload(200_000, 500)
+	for _, batch := range batches {
+		require.NoError(b, db.Append(b.Context(), batch))
+	}
+	p := store.Predicate{
+		Column: store.Column{Scope: store.ScopeSpan, Name: "http.response.status_code"}, Op: store.OpGe, Values: []store.Value{store.Int(500)},
+	}
+	for b.Loop() {
+		v, err := db.View()
+		require.NoError(b, err)
+		for _, part := range v.Parts() {
+			info := part.Info()
+			var sel store.Bitmap
+			for g := range info.Granules() {
+				sel.Fill(info.GranuleLen(g))
+				require.NoError(b, part.Filter(b.Context(), g, &p, &sel))
+			}
+		}
+		v.Release()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*spans), "ns/span")
+	require.NoError(b, db.Close(context.Background()))
+}
