@@ -62,7 +62,7 @@ type Writer struct {
 
 // NewWriter creates the temporary directory of a block below parent. One of the same name, left by a crash, is removed.
 func NewWriter(fs fsx.FS, parent string, opts WriterOptions) (*Writer, error) {
-	if opts.ID == "" || filepath.Base(opts.ID) != opts.ID {
+	if opts.ID == "" || filepath.Base(opts.ID) != opts.ID || opts.ID[0] == '.' {
 		return nil, fmt.Errorf("write block: %q is no block id", opts.ID)
 	}
 	if opts.GroupGranules <= 0 {

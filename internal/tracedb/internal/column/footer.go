@@ -86,27 +86,37 @@ func ReadFull(r io.ReaderAt, name string, buf []byte, off int64) error {
 // the file that is not among them is ignored, one whose physical form differs makes the file corrupt.
 func Open(r io.ReaderAt, name string, l Layout, unzip *Decompressor, specs func(name string) (Spec, bool)) (*File, error) {
 	f := &File{r: r, name: name, layout: l, unzip: unzip, byName: make(map[string]int)}
+	buf, err := ReadFooter(r, name, l)
+	if err != nil {
+		return nil, err
+	}
+	f.footer = len(buf)
+	if err := f.parseFooter(buf, specs); err != nil {
+		return nil, f.corrupt(l.FooterOffset, fmt.Errorf("read footer: %w", err))
+	}
+	return f, nil
+}
+
+// ReadFooter reads and checks the footer of a file and returns its contents without the tail.
+func ReadFooter(r io.ReaderAt, name string, l Layout) ([]byte, error) {
+	corrupt := func(off int64, err error) error { return &store.CorruptionError{Path: name, Offset: off, Err: err} }
 	n := l.Size - l.FooterOffset
 	if l.FooterOffset < int64(len(magic)) || l.IndexOffset > l.FooterOffset || l.IndexOffset < int64(len(magic)) ||
 		n < tailLen || n > maxPageRaw {
-		return nil, f.corrupt(0, fmt.Errorf("footer cannot be at byte %d of %d", l.FooterOffset, l.Size))
+		return nil, corrupt(0, fmt.Errorf("footer cannot be at byte %d of %d", l.FooterOffset, l.Size))
 	}
 	buf := make([]byte, n)
 	if err := ReadFull(r, name, buf, l.FooterOffset); err != nil {
 		return nil, err
 	}
 	if crc := crc32.Checksum(buf, Castagnoli); crc != l.FooterCRC {
-		return nil, f.corrupt(l.FooterOffset, fmt.Errorf("checksum of the footer is %08x, want %08x", crc, l.FooterCRC))
+		return nil, corrupt(l.FooterOffset, fmt.Errorf("checksum of the footer is %08x, want %08x", crc, l.FooterCRC))
 	}
 	tail := buf[n-tailLen:]
 	if string(tail[4:]) != magic || int64(binary.LittleEndian.Uint32(tail)) != n-tailLen {
-		return nil, f.corrupt(l.Size-tailLen, errors.New("file does not end as a Parquet file"))
+		return nil, corrupt(l.Size-tailLen, errors.New("file does not end as a Parquet file"))
 	}
-	f.footer = len(buf)
-	if err := f.parseFooter(buf[:n-tailLen], specs); err != nil {
-		return nil, f.corrupt(l.FooterOffset, fmt.Errorf("read footer: %w", err))
-	}
-	return f, nil
+	return buf[:n-tailLen], nil
 }
 
 // schemaColumn is a column as the footer describes it.
