@@ -1,0 +1,353 @@
+package tracedb_test
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bramble-tracing/bramble/internal/fsx"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/store/storetest"
+	"github.com/bramble-tracing/bramble/internal/testkit"
+	"github.com/bramble-tracing/bramble/internal/tracedb"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/wal"
+)
+
+func TestOptionsAreChecked(t *testing.T) {
+	for name, tc := range map[string]struct {
+		opts tracedb.Options
+		want string
+	}{
+		"no directory":   {tracedb.Options{}, "set Dir"},
+		"little memory":  {tracedb.Options{Dir: "d", MemoryBytes: 1000}, "too little"},
+		"sync mode":      {tracedb.Options{Dir: "d", WAL: tracedb.WALOptions{Sync: "sometimes"}}, "interval, always or off"},
+		"free":           {tracedb.Options{Dir: "d", Retention: tracedb.Retention{MinFreePercentage: 100}}, "0 to 99"},
+		"negative age":   {tracedb.Options{Dir: "d", Retention: tracedb.Retention{MaxAge: -1}}, "negative"},
+		"negative cut":   {tracedb.Options{Dir: "d", Cut: tracedb.CutOptions{Spans: -1}}, "positive"},
+		"segment length": {tracedb.Options{Dir: "d", WAL: tracedb.WALOptions{SegmentBytes: 1}}, "segment size"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.opts.FS = fsx.NewMem()
+			_, err := tracedb.Open(t.Context(), tc.opts)
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+}
+
+// TestSecondOpenIsRefused opens a directory twice, on real files and in memory.
+func TestSecondOpenIsRefused(t *testing.T) {
+	for name, opts := range map[string]tracedb.Options{
+		"mem": {FS: fsx.NewMem(), Dir: "data"}, "os": {FS: fsx.OS{}, Dir: filepath.Join(t.TempDir(), "new", "data")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, opts)
+			_, err := tracedb.Open(t.Context(), opts)
+			require.ErrorIs(t, err, fsx.ErrLocked)
+			require.ErrorContains(t, err, "stop it or choose another directory")
+			require.NoError(t, db.Append(t.Context(), testkit.NewGenerator(1).Batch(10)), "the first goes on")
+			require.NoError(t, db.Close(t.Context()))
+			require.NotZero(t, open(t, opts).Stats().Spans)
+		})
+	}
+}
+
+func TestUnknownFormatIsRefused(t *testing.T) {
+	for content, want := range map[string]string{
+		`{"name":"bramble trace store","version":2}`: "version 2, this program reads 1",
+		`{"name":"photo album","version":1}`:         "does not describe a trace store",
+		`garbage`:                                    "does not describe a trace store",
+	} {
+		fsys := fsx.NewMem()
+		db := open(t, tracedb.Options{FS: fsys})
+		require.NoError(t, db.Close(t.Context()))
+		path := filepath.Join("data", "format.json")
+		good, err := fsx.ReadFile(fsys, path)
+		require.NoError(t, err)
+		require.NoError(t, fsx.WriteFileAtomic(fsys, path, []byte(content)))
+		_, err = tracedb.Open(t.Context(), tracedb.Options{FS: fsys, Dir: "data"})
+		require.ErrorIs(t, err, tracedb.ErrFormat)
+		require.ErrorContains(t, err, want)
+		require.NoError(t, fsx.WriteFileAtomic(fsys, path, good))
+		open(t, tracedb.Options{FS: fsys}) // The refusal released the lock and changed nothing.
+	}
+}
+
+// TestDamagedLog flips bits in the log: the store opens, counts and reports what is lost, and has the rest.
+func TestDamagedLog(t *testing.T) {
+	fsys := fsx.NewMem()
+	db := open(t, tracedb.Options{FS: fsys})
+	g := testkit.NewGenerator(2)
+	var want store.Batch
+	const batches, bad = 40, 20
+	for i := range batches {
+		b := g.Batch(300)
+		require.NoError(t, db.Append(t.Context(), b))
+		if i != bad {
+			merge(&want, b)
+		}
+	}
+	require.NoError(t, db.Close(t.Context()))
+	files, err := fsys.ReadDir(filepath.Join("data", "wal"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	path := filepath.Join("data", "wal", files[0].Name)
+	data, err := fsx.ReadFile(fsys, path)
+	require.NoError(t, err)
+	data[len(data)/2] ^= 0x10
+	require.NoError(t, fsx.WriteFileAtomic(fsys, path, data))
+
+	var corrupt []*store.CorruptionError
+	var replayed tracedb.Replayed
+	db = open(t, tracedb.Options{FS: fsys, Listener: &tracedb.Listener{
+		Corrupt: func(e *store.CorruptionError) { corrupt = append(corrupt, e) }, Replayed: func(r tracedb.Replayed) { replayed = r },
+	}})
+	require.NotEmpty(t, corrupt)
+	require.ErrorContains(t, corrupt[0], path)
+	require.Positive(t, replayed.Lost)
+	require.Positive(t, replayed.Damaged)
+	require.Equal(t, uint64(len(corrupt)), db.Stats().Corruptions)
+	got, _ := everything(t, db)
+	require.Less(t, len(got.Spans), len(want.Spans)+300)
+	require.Greater(t, len(got.Spans), len(want.Spans)*8/10, "only the records of the damaged page are lost")
+	require.Equal(t, uint64(batches), replayed.Records+replayed.Lost)
+}
+
+// TestForeignRecords puts records into the log that no version of this program writes: damage is skipped, a record of
+// a future kind is refused.
+func TestForeignRecords(t *testing.T) {
+	for name, tc := range map[string]struct {
+		payload []byte
+		fails   bool
+	}{
+		"not OTLP":       {[]byte{1, 0xff, 0xff}, false},
+		"short deletion": {[]byte{2, 1, 2, 3}, false},
+		"no payload":     {[]byte{}, false},
+		"future kind":    {[]byte{200, 1}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys := fsx.NewMem()
+			log, err := wal.Open(fsys, filepath.Join("data", "wal"), wal.Options{})
+			require.NoError(t, err)
+			_, err = log.Append(t.Context(), tc.payload)
+			require.NoError(t, err)
+			require.NoError(t, log.Close())
+			db, err := tracedb.Open(t.Context(), tracedb.Options{FS: fsys, Dir: "data"})
+			if tc.fails {
+				require.ErrorContains(t, err, "newer version")
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, uint64(1), db.Stats().Corruptions)
+			require.NoError(t, db.Close(t.Context()))
+		})
+	}
+}
+
+func TestOpenEndsWithContext(t *testing.T) {
+	fsys := fsx.NewMem()
+	db := open(t, tracedb.Options{FS: fsys})
+	require.NoError(t, db.Append(t.Context(), testkit.NewGenerator(1).Batch(10)))
+	require.NoError(t, db.Close(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := tracedb.Open(ctx, tracedb.Options{FS: fsys, Dir: "data"})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestDelete checks what a deletion covers: spans accepted before it, in views taken after it, also after a restart;
+// not the spans that come later.
+func TestDelete(t *testing.T) {
+	fsys := fsx.NewMem()
+	opts := tracedb.Options{FS: fsys, Dir: "data", Cut: tracedb.CutOptions{Spans: 1000}}
+	db := open(t, opts)
+	g := testkit.NewGenerator(3)
+	victim := spanid.TraceID{15: 0xee}
+	secret := func(n byte) *store.Batch {
+		return &store.Batch{Resources: make([]store.Resource, 1), Scopes: make([]store.Scope, 1), Spans: []store.Span{{
+			TraceID: victim, SpanID: spanid.SpanID{n}, Name: "pay", Attrs: []store.Attr{{Key: "card", Value: store.String("4111")}},
+		}}}
+	}
+	for n := range byte(3) {
+		require.NoError(t, db.Append(t.Context(), g.Batch(600)))
+		require.NoError(t, db.Append(t.Context(), secret(n)))
+		require.NoError(t, db.Append(t.Context(), g.Batch(600)))
+	}
+	before, err := db.View()
+	require.NoError(t, err)
+	defer before.Release()
+	total := db.Stats().Spans
+	n, err := db.DeleteTrace(t.Context(), victim)
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+	n, err = db.DeleteTrace(t.Context(), victim)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	tr, err := before.Trace(t.Context(), victim, 0)
+	require.NoError(t, err)
+	require.Len(t, tr.Spans, 3, "a view does not change")
+
+	check := func(want int) {
+		t.Helper()
+		v, err := db.View()
+		require.NoError(t, err)
+		defer v.Release()
+		require.Equal(t, total-3+want, db.Stats().Spans)
+		found, _ := counts(t, db, &store.Predicate{Column: store.Column{Scope: store.ScopeSpan, Name: "card"}})
+		require.Equal(t, want, found)
+		offered := 0
+		for _, p := range v.Parts() {
+			infos, err := p.Attributes(t.Context())
+			require.NoError(t, err)
+			for _, a := range infos {
+				if a.Column.Name == "card" {
+					offered += a.Rows
+				}
+			}
+		}
+		require.Equal(t, want, offered, "deleted values are not offered for completion")
+		_, err = v.Trace(t.Context(), victim, 0)
+		if want == 0 {
+			require.ErrorIs(t, err, store.ErrNotFound)
+		} else {
+			require.NoError(t, err)
+		}
+	}
+	check(0)
+	require.NoError(t, db.Close(t.Context()))
+	db = open(t, opts)
+	check(0)
+	require.NoError(t, db.Append(t.Context(), secret(9)))
+	check(1)
+	require.NoError(t, db.Close(t.Context()))
+	db = open(t, opts)
+	check(1)
+}
+
+// TestTraceMerge checks what Trace adds to the rows of the parts: the better of two copies, and a limit (T-08, T-03).
+func TestTraceMerge(t *testing.T) {
+	db := open(t, tracedb.Options{})
+	id := spanid.TraceID{1}
+	span := func(n byte, attrs int) *store.Batch {
+		s := store.Span{TraceID: id, SpanID: spanid.SpanID{n}, Name: "s"}
+		for range attrs {
+			s.Attrs = append(s.Attrs, store.Attr{Key: string(rune('a' + len(s.Attrs))), Value: store.Int(1)})
+		}
+		return &store.Batch{Resources: make([]store.Resource, 1), Scopes: make([]store.Scope, 1), Spans: []store.Span{s}}
+	}
+	for _, attrs := range []int{2, 5, 3} {
+		require.NoError(t, db.Append(t.Context(), span(1, attrs)))
+		require.NoError(t, db.Cut())
+	}
+	require.NoError(t, db.Append(t.Context(), span(2, 1)))
+	v, err := db.View()
+	require.NoError(t, err)
+	defer v.Release()
+	require.Len(t, v.Parts(), 4)
+	tr, err := v.Trace(t.Context(), id, 0)
+	require.NoError(t, err)
+	want := &store.Batch{}
+	merge(want, span(1, 5))
+	merge(want, span(2, 1))
+	storetest.RequireSameSpans(t, want, &tr.Batch)
+	tr, err = v.Trace(t.Context(), id, 350)
+	require.NoError(t, err)
+	require.Len(t, tr.Spans, 1)
+	require.Contains(t, tr.Partial, "350 bytes")
+}
+
+// TestAllAtOnce appends, reads, cuts, deletes and drops at the same time; meant for -race. Afterwards the counts must
+// add up.
+func TestAllAtOnce(t *testing.T) {
+	fsys := fsx.NewMem()
+	opts := tracedb.Options{FS: fsys, Dir: "data", MemoryBytes: 3 << 20, MaintenanceInterval: time.Millisecond}
+	db := open(t, opts)
+	var writers, others sync.WaitGroup
+	done := make(chan struct{})
+	loop := func(f func()) {
+		others.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					f()
+				}
+			}
+		})
+	}
+	for w := range 3 {
+		writers.Go(func() {
+			g := testkit.NewGenerator(uint64(w))
+			for range 25 {
+				assert.NoError(t, db.Append(t.Context(), g.Batch(60)))
+			}
+		})
+	}
+	loop(func() {
+		v, err := db.View()
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer v.Release()
+		n := v.Split().Len()
+		for _, p := range v.Parts() {
+			var b store.Batch
+			assert.NoError(t, p.Spans(t.Context(), []uint32{uint32(p.Info().Rows - 1)}, &b))
+			id := b.Spans[0].TraceID
+			_, err := v.Trace(t.Context(), id, 0)
+			assert.NoError(t, err)
+			v.Split().Has(id)
+		}
+		assert.Equal(t, n, v.Split().Len(), "a view does not change")
+	})
+	loop(func() {
+		assert.NoError(t, db.Cut())
+		db.Stats()
+	})
+	loop(func() {
+		_, ids := everything(t, db)
+		if len(ids) > 0 {
+			_, err := db.DeleteTrace(t.Context(), ids[0])
+			assert.NoError(t, err)
+		}
+	})
+	writers.Wait()
+	close(done)
+	others.Wait()
+	st := db.Stats()
+	require.Equal(t, st.AppendedSpans, uint64(st.Spans)+deletedAndDropped(t, db, opts))
+	require.Zero(t, st.RetainedBytes)
+	require.Equal(t, st.HeadBytes, st.Memory.Used, "every byte is accounted for")
+}
+
+// deletedAndDropped reopens the store, which must have the same spans, and returns how many of those appended are gone.
+func deletedAndDropped(t *testing.T, db *tracedb.DB, opts tracedb.Options) uint64 {
+	t.Helper()
+	want, _ := everything(t, db)
+	st := db.Stats()
+	require.NoError(t, db.Close(t.Context()))
+	opts.MemoryBytes = 0
+	again := open(t, opts)
+	got, _ := everything(t, again)
+	storetest.RequireSameSpans(t, want, got)
+	return st.AppendedSpans - uint64(len(want.Spans))
+}
+
+func TestCloseTwiceAndLate(t *testing.T) {
+	db := open(t, tracedb.Options{})
+	require.NoError(t, db.Append(t.Context(), testkit.NewGenerator(1).Batch(10)))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := db.Close(ctx); err != nil { // Either may be first.
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	require.NoError(t, db.Close(t.Context()))
+	require.NoError(t, db.Close(t.Context()))
+	require.ErrorIs(t, db.Append(t.Context(), testkit.NewGenerator(1).Batch(1)), store.ErrClosed)
+}
