@@ -48,10 +48,19 @@ next:
 	return found
 }
 
-// Tail returns the last n lines.
+// widest is how much of a line Tail shows, in bytes.
+const widest = 400
+
+// Tail returns the last n lines, long ones cut.
 func (l *Log) Tail(n int) string {
-	lines := strings.SplitAfter(l.String(), "\n")
-	return strings.Join(lines[max(0, len(lines)-n-1):], "")
+	lines := strings.Split(strings.TrimSuffix(l.String(), "\n"), "\n")
+	lines = lines[max(0, len(lines)-n):]
+	for i, line := range lines {
+		if len(line) > widest {
+			lines[i] = line[:widest] + " …"
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // WaitFor returns when the text contains part, or when ctx ends.
