@@ -62,7 +62,7 @@ func toStatic(a ast.Attr, v store.Value) ast.Static {
 	return ast.Static{}
 }
 
-// toValue converts a constant of a query.
+// toValue converts a value back.
 func toValue(s ast.Static) store.Value {
 	switch s.Type {
 	case ast.TypeString:
@@ -73,6 +73,12 @@ func toValue(s ast.Static) store.Value {
 		return store.Bool(s.N != 0)
 	case ast.TypeInt, ast.TypeDuration, ast.TypeStatus, ast.TypeKind:
 		return store.Int(s.N)
+	case ast.TypeArray:
+		elems := make([]store.Value, len(s.Elems))
+		for i, e := range s.Elems {
+			elems[i] = toValue(e)
+		}
+		return store.Array(elems...)
 	}
 	return store.Value{}
 }

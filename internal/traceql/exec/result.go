@@ -11,50 +11,37 @@ import (
 
 // shown reads what results list, from the traces that made it into the answer.
 type shown struct {
-	attrs    []ast.Attr
-	values   []evalFn
-	multi    []int                           // Per attribute, the column of one with several values, else -1.
-	tests    map[ast.Attr][]*store.Predicate // Which of several values is shown.
-	cols     *traceColumns
-	status   int
-	showName bool
+	attrs  []shownAttr
+	cols   *traceColumns
+	status int
+}
+
+// shownAttr is an attribute that results list.
+type shownAttr struct {
+	ast.Attr
+	value  evalFn
+	column int // Of an attribute with several values; else -1.
+	tests  []*store.Predicate
 }
 
 func newShown(q *plan.Query) *shown {
 	cols := newColumns()
 	cols.addRoot()
-	out := &shown{showName: q.Search.ShowName, tests: positiveTests(q.Search)}
+	out := &shown{}
 	out.status = cols.addColumn(store.Intrinsic(store.SpanStatus))
 	if !q.RowsOnly {
-		for _, a := range q.Search.Show {
-			out.attrs = append(out.attrs, a)
-			out.values = append(out.values, compileAttr(a, cols))
-			column := -1
-			if c, ok := columnOf(a); ok && a.Multi() {
-				column = cols.addColumn(c)
+		for _, s := range q.Search.Show {
+			a := shownAttr{Attr: s.Attr, value: compileAttr(s.Attr, cols), column: -1}
+			if c, ok := columnOf(s.Attr); ok && s.Attr.Multi() {
+				a.column = cols.addColumn(c)
 			}
-			out.multi = append(out.multi, column)
+			for _, t := range s.Tests {
+				a.tests = append(a.tests, predicate(t))
+			}
+			out.attrs = append(out.attrs, a)
 		}
 	}
 	out.cols = newTraceColumns(cols)
-	return out
-}
-
-// positiveTests lists the tests that values of events and links were found by.
-func positiveTests(p *plan.Pipeline) map[ast.Attr][]*store.Predicate {
-	out := map[ast.Attr][]*store.Predicate{}
-	var visit func(c *plan.Cond)
-	visit = func(c *plan.Cond) {
-		if c.Op == plan.IsTest && c.Test.Attr.Multi() && !c.Test.Op.Negative() {
-			out[c.Test.Attr] = append(out[c.Test.Attr], predicate(c.Test))
-		}
-		for _, a := range c.Args {
-			visit(a)
-		}
-	}
-	for _, c := range p.Conds {
-		visit(c)
-	}
 	return out
 }
 
@@ -92,11 +79,14 @@ func (s *search) rows() ([]TraceRow, error) {
 func (v *shown) traceRow(t *trace, m *match, s *search) TraceRow {
 	row := TraceRow{
 		ID: t.id, RootService: t.rootService, RootName: t.rootName, StartNano: t.start, DurationNano: t.end - t.start,
-		ServiceStats: map[string]ServiceStats{},
 	}
 	if row.RootService == "" {
 		row.RootService = RootNotReceived
 	}
+	if s.query.RowsOnly {
+		return row
+	}
+	row.ServiceStats = map[string]ServiceStats{}
 	for _, span := range t.spans {
 		service := span.text(v.cols.server)
 		st := row.ServiceStats[service]
@@ -105,9 +95,6 @@ func (v *shown) traceRow(t *trace, m *match, s *search) TraceRow {
 			st.ErrorCount++
 		}
 		row.ServiceStats[service] = st
-	}
-	if s.query.RowsOnly {
-		return row
 	}
 	for _, set := range m.sets {
 		out := SpansetRow{Matched: len(set.spans), Attrs: set.attrs}
@@ -135,44 +122,61 @@ func (v *shown) spanRow(t *trace, n int32) SpanRow {
 	end := max(start, uint64(span.number(v.cols.end))) //nolint:gosec // As stored.
 	row := SpanRow{StartNano: start, DurationNano: end - start}
 	row.ID = parseSpan(span.text(v.cols.span))
-	if v.showName {
-		row.Name = span.text(v.cols.name)
-	}
 	e := env{trace: t}
 	e.at(n)
-	for i, a := range v.attrs {
-		value := v.value(i, &e)
-		if value.IsNil() || hasKey(row.Attrs, a.Key()) {
-			continue
+	for i := range v.attrs {
+		a := &v.attrs[i]
+		value := a.shownValue(&e)
+		switch {
+		case value.IsNil():
+		case a.Intrinsic == ast.Name:
+			row.Name = value.S
+		case !hasAttr(row.Attrs, a.Key(), value):
+			row.Attrs = append(row.Attrs, Attr{a.Key(), value})
 		}
-		row.Attrs = append(row.Attrs, Attr{a.Key(), value})
 	}
 	return row
 }
 
-func hasKey(attrs []Attr, key string) bool {
-	return slices.ContainsFunc(attrs, func(a Attr) bool { return a.Key == key })
+// hasAttr tells whether the same was listed already: .x and span.x may be one attribute.
+func hasAttr(attrs []Attr, key string, value ast.Static) bool {
+	return slices.ContainsFunc(attrs, func(a Attr) bool { return a.Key == key && valueKey(a.Value) == valueKey(value) })
 }
 
-// value returns what is shown for the i-th attribute: of several events or links the last one that the query asked
-// for, or else the last one.
-func (v *shown) value(i int, e *env) ast.Static {
-	a := v.attrs[i]
-	if v.multi[i] < 0 {
-		return v.values[i](e)
+// shownValue returns the value to list, nil for none. Of several events or links it is that of the last one that the
+// query asked for.
+func (a *shownAttr) shownValue(e *env) ast.Static {
+	if a.column < 0 {
+		v := a.value(e)
+		if len(a.tests) > 0 && !matchesAny(a.tests, e.values(v)) {
+			return ast.Static{}
+		}
+		return v
 	}
-	e.buf = e.chunk.vecs[v.multi[i]].AppendTo(e.buf[:0], e.i)
+	e.buf = e.chunk.vecs[a.column].AppendTo(e.buf[:0], e.i)
 	for k := len(e.buf) - 1; k >= 0; k-- {
-		for _, p := range v.tests[a] {
-			if p.MatchSpan(e.buf[k : k+1]) {
-				return toStatic(a, e.buf[k])
-			}
+		if len(a.tests) == 0 || matchesAny(a.tests, e.buf[k:k+1]) {
+			return toStatic(a.Attr, e.buf[k])
 		}
 	}
-	if len(e.buf) == 0 {
-		return ast.Static{}
+	return ast.Static{}
+}
+
+// values returns a value as the store has it.
+func (e *env) values(v ast.Static) []store.Value {
+	if v.IsNil() {
+		return nil
 	}
-	return toStatic(a, e.buf[len(e.buf)-1])
+	return append(e.buf[:0], toValue(v))
+}
+
+func matchesAny(tests []*store.Predicate, values []store.Value) bool {
+	for _, p := range tests {
+		if p.MatchSpan(values) {
+			return true
+		}
+	}
+	return false
 }
 
 func parseSpan(s string) spanid.SpanID {

@@ -42,7 +42,7 @@ type TraceRow struct {
 	StartNano    uint64 // Unix time of the earliest span.
 	DurationNano uint64 // From there to the latest end.
 	Spansets     []SpansetRow
-	ServiceStats map[string]ServiceStats // By service.name, "" for none.
+	ServiceStats map[string]ServiceStats // By service.name, "" for none; nil in searches by tags.
 }
 
 // ServiceStats counts the spans of one service in a trace (S-32).

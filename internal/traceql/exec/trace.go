@@ -115,6 +115,7 @@ func (r *run) loadRows(ids []spanid.TraceID, rows map[int][]row, cols *traceColu
 		parts = append(parts, p)
 	}
 	slices.Sort(parts)
+	slices.Reverse(parts) // Oldest first: spans come in the order of their arrival, as far as it is known.
 	for _, p := range parts {
 		if err := l.readPart(p, rows[p]); err != nil {
 			l.release()

@@ -28,24 +28,11 @@ func newTree(t *trace, c *traceColumns) *tree {
 	tr := &tree{
 		parent: make([]int32, n), left: make([]int32, n), right: make([]int32, n), children: make([]int32, n),
 	}
-	byTime := make([]int32, n)
-	for i := range byTime {
-		byTime[i] = int32(i) //nolint:gosec // Spans of a trace fit.
-	}
-	slices.SortStableFunc(byTime, func(a, b int32) int {
-		switch {
-		case earlier(c, t.spans[a], t.spans[b]):
-			return -1
-		case earlier(c, t.spans[b], t.spans[a]):
-			return 1
-		}
-		return 0
-	})
 	byID := make(map[string][]int32, n)
 	countable := true
-	for _, i := range byTime {
+	for i := range t.spans {
 		id := t.spans[i].text(c.span)
-		byID[id] = append(byID[id], i)
+		byID[id] = append(byID[id], int32(i)) //nolint:gosec // Spans of a trace fit.
 		countable = countable && len(byID[id]) <= maxTwins
 	}
 	tr.findParents(t, c, byID)
@@ -55,7 +42,7 @@ func newTree(t *trace, c *traceColumns) *tree {
 		}
 	}
 	if countable {
-		tr.number(byTime)
+		tr.number()
 	}
 	return tr
 }
@@ -95,22 +82,22 @@ func (tr *tree) findParents(t *trace, c *traceColumns, byID map[string][]int32) 
 	}
 }
 
-// number walks depth-first from the roots, siblings in the order given, without recursion: chains may be long.
-func (tr *tree) number(byTime []int32) {
+// number walks depth-first from the roots, siblings in the order of rows, without recursion: chains may be long.
+func (tr *tree) number() {
 	n := len(tr.parent)
 	first, next := make([]int32, n), make([]int32, n) // Children as linked lists.
 	for i := range first {
 		first[i], next[i] = -1, -1
 	}
 	var roots []int32
-	for _, i := range slices.Backward(byTime) {
-		if p := tr.parent[i]; p >= 0 {
-			next[i], first[p] = first[p], i
+	for i, p := range slices.Backward(tr.parent) {
+		if p >= 0 {
+			next[i], first[p] = first[p], int32(i) //nolint:gosec // Spans of a trace fit.
 		}
 	}
-	for _, i := range byTime {
-		if tr.parent[i] == noParent {
-			roots = append(roots, i)
+	for i, p := range tr.parent {
+		if p == noParent {
+			roots = append(roots, int32(i)) //nolint:gosec // As above.
 		}
 	}
 	counter := int32(1)

@@ -160,12 +160,13 @@ func ParseDuration(s string) (time.Duration, error) {
 			total += float64(whole) * float64(u.length)
 			exact += whole * int64(u.length)
 		} else {
-			f, err := strconv.ParseFloat(number, 64)
+			// Go's own rounding: what is below a nanosecond is cut off.
+			d, err := time.ParseDuration(number + strings.ReplaceAll(u.name, "μ", "µ"))
 			if err != nil || !u.fraction {
 				return 0, malformed(s)
 			}
-			total += f * float64(u.length)
-			exact += int64(math.Round(f * float64(u.length)))
+			total += float64(d)
+			exact += int64(d)
 		}
 		if total >= math.MaxInt64 {
 			return 0, fmt.Errorf("the duration %s is out of range", shorten(s))

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
 )
@@ -14,10 +15,9 @@ type Pipeline struct {
 	Conds map[*ast.Filter]*Cond
 	// Columns are the attributes that evaluation reads from spans, trace-level intrinsics included.
 	Columns []ast.Attr
-	// Show are the attributes that results list (S-24): those mentioned, then those selected.
-	Show []ast.Attr
-	// ShowName says that results carry span names (S-27).
-	ShowName bool
+	// Show is what results list (S-24): what is mentioned, then what is selected. ast.Name among it stands for the
+	// name of the span, which is no attribute there (S-27).
+	Show []Shown
 	// Anchor holds for at least one span of every trace that matches. It has no trace-level parts.
 	Anchor *Cond
 	// Each holds for every span that survives. It has no trace-level parts.
@@ -30,19 +30,28 @@ type Pipeline struct {
 	Grouped bool
 }
 
+// Shown is an attribute that results list. If a query only tests it, spans list it where one of the tests holds for
+// its value: { span.a = 1 || span.b = 2 } does not list the b of a span that was found by its a (observed).
+type Shown struct {
+	Attr  ast.Attr
+	Tests []*Test // None: listed always.
+}
+
 // builder collects what the stages need.
 type builder struct {
-	p *Pipeline
+	p      *Pipeline
+	tested map[ast.Attr][]*Test
+	always []ast.Attr // Listed whatever their value is.
 }
 
 func newPipeline(p *ast.Pipeline) (*Pipeline, error) {
-	b := &builder{p: &Pipeline{AST: p, Conds: map[*ast.Filter]*Cond{}}}
+	b := newBuilder(p)
 	if err := b.stages(p.Stages); err != nil {
 		return nil, err
 	}
-	b.p.Columns = slices.Clone(b.p.Show)
-	b.p.selected(p.Stages)
-	b.p.trimShow()
+	b.p.Columns = b.mentioned()
+	b.selected(p.Stages)
+	b.show()
 	b.p.Each, b.p.Anchor = b.bounds(p)
 	b.p.Local = b.local(p)
 	for _, a := range b.p.Columns {
@@ -74,7 +83,7 @@ func (b *builder) stage(s ast.Stage) error {
 			return fmt.Errorf("plan %s: %w", s, err)
 		}
 		b.p.Conds[s] = c
-		b.mention(s.X)
+		b.note(c, true)
 	case *ast.SpansetOp:
 		if s.Op.Structural() {
 			b.p.Structure = true
@@ -94,41 +103,74 @@ func (b *builder) stage(s ast.Stage) error {
 	return nil
 }
 
-func (b *builder) mention(x ast.Expr) {
-	if x == nil {
-		return
-	}
-	b.p.Show = ast.Attrs(b.p.Show, x)
+func newBuilder(p *ast.Pipeline) *builder {
+	return &builder{p: &Pipeline{AST: p, Conds: map[*ast.Filter]*Cond{}}, tested: map[ast.Attr][]*Test{}}
 }
 
-// selected adds what select() names to Show.
-func (p *Pipeline) selected(stages []ast.Stage) {
+// mention notes attributes whose values are listed whatever they are.
+func (b *builder) mention(x ast.Expr) { b.always = ast.Attrs(b.always, x) }
+
+// note notes the attributes of a condition.
+func (b *builder) note(c *Cond, positive bool) {
+	switch c.Op {
+	case IsTest:
+		if positive {
+			b.tested[c.Test.Attr] = append(b.tested[c.Test.Attr], c.Test)
+			return
+		}
+		b.mention(c.Test.Attr)
+	case IsExpr:
+		b.mention(c.Expr)
+	}
+	for _, a := range c.Args {
+		b.note(a, positive && c.Op != Not)
+	}
+}
+
+// mentioned lists all attributes noted so far.
+func (b *builder) mentioned() []ast.Attr {
+	out := slices.Clone(b.always)
+	for _, c := range b.p.Conds {
+		out = c.Attrs(out)
+	}
+	slices.SortFunc(out, func(a, b ast.Attr) int { return strings.Compare(a.String(), b.String()) })
+	return out
+}
+
+// selected notes what select() names.
+func (b *builder) selected(stages []ast.Stage) {
 	for _, s := range stages {
 		switch s := s.(type) {
 		case *ast.Pipeline:
-			p.selected(s.Stages)
+			b.selected(s.Stages)
 		case *ast.SpansetOp:
-			p.selected([]ast.Stage{s.L, s.R})
+			b.selected([]ast.Stage{s.L, s.R})
 		case *ast.Select:
 			for _, a := range s.Attrs {
-				p.Show = ast.AddAttr(p.Show, a)
+				b.always = ast.AddAttr(b.always, a)
 			}
 		}
 	}
 }
 
-// trimShow removes what results never list as an attribute (S-24).
-func (p *Pipeline) trimShow() {
-	p.Show = slices.DeleteFunc(p.Show, func(a ast.Attr) bool {
-		switch a.Intrinsic {
-		case ast.Name:
-			p.ShowName = true
-			return true
+// show sets Show, without what results never list (S-24).
+func (b *builder) show() {
+	b.p.Show = nil
+	add := func(s Shown) {
+		switch s.Attr.Intrinsic {
 		case ast.SpanDuration, ast.TraceDuration, ast.RootName, ast.RootService, ast.TraceID, ast.SpanID:
-			return true
+			return
 		}
-		return false
-	})
+		b.p.Show = append(b.p.Show, s)
+	}
+	for _, a := range b.always {
+		add(Shown{Attr: a})
+	}
+	for _, a := range b.mentioned() {
+		if tests := b.tested[a]; len(tests) > 0 && !slices.Contains(b.always, a) {
+			add(Shown{Attr: a, Tests: tests})
+		}
+	}
 }
 
 // bounds returns Each and Anchor of a pipeline.

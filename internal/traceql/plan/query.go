@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
@@ -52,7 +53,11 @@ func New(q *ast.Query) (*Query, error) {
 		if len(out.Metrics) == 0 {
 			return nil, fmt.Errorf("plan %s: there is no metrics query in it", q)
 		}
-		out.Search = out.Metrics[0].Pipeline
+		p, err := searchPart(out.Metrics[0].AST)
+		if err != nil {
+			return nil, err
+		}
+		out.Search = p
 	case q.Pipeline != nil:
 		p, err := newPipeline(q.Pipeline)
 		if err != nil {
@@ -63,6 +68,20 @@ func New(q *ast.Query) (*Query, error) {
 		return nil, fmt.Errorf("plan %s: not yet supported", q)
 	}
 	return out, nil
+}
+
+// searchPart plans the pipeline of a metrics query for a search, whose results list also what the function works on
+// (S-09).
+func searchPart(m *ast.MetricsQuery) (*Pipeline, error) {
+	stages := slices.Clone(m.Pipeline.Stages)
+	attrs := slices.Clone(m.By)
+	if m.Fn.HasAttr() {
+		attrs = append(attrs, m.Attr)
+	}
+	if len(attrs) > 0 {
+		stages = append(stages, &ast.Select{Attrs: attrs})
+	}
+	return newPipeline(&ast.Pipeline{Stages: stages})
 }
 
 // hint takes the hints that change what is answered (E-80 to E-83). The newest traces come first in any case, and
@@ -82,7 +101,7 @@ func (q *Query) hint(h ast.Hint) {
 }
 
 func newMetrics(m *ast.MetricsQuery) (*MetricsQuery, error) {
-	b := &builder{p: &Pipeline{AST: m.Pipeline}}
+	b := newBuilder(m.Pipeline)
 	p, err := newPipeline(m.Pipeline)
 	if err != nil {
 		return nil, err
@@ -146,7 +165,11 @@ func (p *Pipeline) explain(b *strings.Builder) {
 		fmt.Fprintf(b, "  whole traces; structure: %v\n", p.Structure)
 	}
 	fmt.Fprintf(b, "  columns: %s\n", attrText(p.Columns))
-	fmt.Fprintf(b, "  show: %s\n", attrText(p.Show))
+	show := make([]ast.Attr, len(p.Show))
+	for i, s := range p.Show {
+		show[i] = s.Attr
+	}
+	fmt.Fprintf(b, "  show: %s\n", attrText(show))
 }
 
 func attrText(attrs []ast.Attr) string {
