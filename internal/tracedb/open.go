@@ -10,7 +10,6 @@ import (
 
 	"github.com/bramble-tracing/bramble/internal/fsx"
 	"github.com/bramble-tracing/bramble/internal/memlimit"
-	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/wal"
 )
 
@@ -111,81 +110,4 @@ func (db *DB) walEvent(e wal.Event) {
 	case wal.SyncFailed, wal.WriteFailed, wal.SegmentLeft:
 		call(db.opts.Listener.Error, fmt.Errorf("WAL %s: %s: %w", e.Path, e.Kind, e.Err))
 	}
-}
-
-// replayWAL appends the records of the log to heads. Nothing else runs yet.
-func (db *DB) replayWAL(ctx context.Context) error {
-	start := db.now()
-	var reader recordReader
-	var drop uint64 // mark of the newest head that was dropped for lack of memory
-	st, err := db.wal.Replay(func(seq uint64, payload []byte) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		rec, err := reader.read(payload)
-		if errors.Is(err, errUnknownRecord) {
-			return err
-		}
-		if err == nil {
-			err = db.replayRecord(seq, rec)
-		}
-		if err != nil {
-			db.corrupt(&store.CorruptionError{Path: filepath.Join(db.opts.Dir, walDir), Err: fmt.Errorf("record %d: %w", seq, err)})
-			return nil
-		}
-		drop = max(drop, db.replayRoom())
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, c := range st.Corruptions {
-		db.corrupt(c)
-	}
-	db.replay.Segments, db.replay.Records, db.replay.Bytes = st.Segments, st.Records, st.Bytes
-	db.replay.TornBytes, db.replay.Damaged, db.replay.Lost = st.Torn.Bytes, st.Damaged, st.Lost
-	db.replay.Duration = db.now().Sub(start)
-	db.walAtCut.Store(db.wal.Bytes())
-	call(db.opts.Listener.Replayed, db.replay)
-	if drop > 0 {
-		return db.wal.TruncateBefore(drop + 1)
-	}
-	return nil
-}
-
-// replayRecord applies one record.
-func (db *DB) replayRecord(seq uint64, rec record) error {
-	if rec.batch == nil {
-		db.mask(rec.deleted)
-		return nil
-	}
-	live := db.state.Load().live
-	grown, err := live.head.Append(rec.batch)
-	if err != nil {
-		return err
-	}
-	db.charge(live, grown, 0)
-	db.replay.Spans += uint64(len(rec.batch.Spans))
-	live.born.CompareAndSwap(0, db.now().UnixNano())
-	if reason, ok := db.mustCut(live); ok {
-		db.freeze(reason, seq)
-	}
-	return nil
-}
-
-// replayRoom drops the oldest heads while memory is exceeded. It returns the mark of the last one, or 0.
-func (db *DB) replayRoom() (mark uint64) {
-	for db.heads.Usage().Used > db.heads.Limit() {
-		p := db.removeOldest(DropMemory)
-		if p == nil {
-			return mark
-		}
-		mark = p.mark
-	}
-	return mark
-}
-
-func (db *DB) corrupt(c *store.CorruptionError) {
-	db.stats.corrupts.Add(1)
-	call(db.opts.Listener.Corrupt, c)
 }
