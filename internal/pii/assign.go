@@ -42,7 +42,7 @@ func (sc *Scanner) assignment(r *rule, s string, at int) {
 	}
 	sc.Examined += int64(end - at)
 	kind, ok := assignedNames[lowerName(s[at:end])]
-	if !ok || pageToken(s, at) {
+	if !ok || pageToken(s, at) || insideMarker(s, at) {
 		return
 	}
 	i, sep := separator(s, end)
@@ -56,6 +56,13 @@ func (sc *Scanner) assignment(r *rule, s string, at int) {
 		return
 	}
 	sc.add(r, s, start, stop)
+}
+
+// insideMarker reports whether s[at:] is in the name of a rule in one of our replacement texts.
+func insideMarker(s string, at int) bool {
+	before := s[max(0, at-maxReplacement):at]
+	i := strings.LastIndexByte(before, '[')
+	return i >= 0 && strings.HasPrefix(before[i:], "[REDACTED:") && !strings.ContainsAny(before[i:], "] ")
 }
 
 func lowerName(s string) string {
@@ -128,12 +135,17 @@ func (sc *Scanner) assignedValue(s string, i int, kind assigned) (start, stop in
 		return i, stop, true
 	}
 	stop = i
+	// Values may hold names of further values: the end of a word or line is looked for once.
 	switch {
+	case kind.line && i < sc.lineEnd:
+		return i, sc.lineEnd, false
+	case !kind.line && i < sc.wordEnd:
+		return i, sc.wordEnd, false
 	case strings.HasPrefix(s[i:], "[REDACTED"):
-		for stop < len(s) && s[stop] != ']' {
+		for stop < len(s) && s[stop] != ']' && stop-i < maxReplacement {
 			stop++
 		}
-		stop = min(stop+1, len(s))
+		return i, min(stop+1, len(s)), false
 	case kind.line:
 		for stop < len(s) && s[stop] != '\n' && s[stop] != '\r' && s[stop] != '"' && s[stop] != '\'' && !strings.HasPrefix(s[stop:], `\n`) && !strings.HasPrefix(s[stop:], `\r`) {
 			stop++
@@ -144,8 +156,16 @@ func (sc *Scanner) assignedValue(s string, i int, kind assigned) (start, stop in
 		}
 	}
 	sc.Examined += int64(stop - i)
+	if kind.line {
+		sc.lineEnd = stop
+	} else {
+		sc.wordEnd = stop
+	}
 	return i, stop, false
 }
+
+// maxReplacement is how far the end of one of our replacement texts is looked for.
+const maxReplacement = 64
 
 var assignEnd = unionOf(setOf(" \t\r\n,;&\"'`)}<>|"), setOf("]"), setOf("\x00-\x1f"))
 
@@ -165,7 +185,7 @@ func plausible(v string, quoted, strict bool, kind assigned) bool {
 		// Header values: a scheme and credentials, or name=value.
 		return len(v) >= 6 && (mixed(v) || strings.ContainsAny(v, "=;")) && !strings.HasPrefix(v, "[")
 	}
-	if !quoted && (strings.ContainsAny(v, "([{$") || v[0] == '/' || v[0] == '.') {
+	if !quoted && (strings.ContainsAny(v, "([{") || v[0] == '/' || v[0] == '.') {
 		return false // code, a path, an option
 	}
 	if kind.strict {

@@ -82,10 +82,8 @@ func (sc *Scanner) judgeKey(name string) *Key {
 		k.parameter = parameterKeys.match(normal)
 	}
 	k.query = r.query != nil && k.allowed&r.query.bit != 0 && queryKeys.match(normal)
-	if len(name) >= gramLen {
-		sc.find(name, r.textRules())
-		k.dirty = len(sc.found) > 0
-	}
+	sc.find(name, r.textRules())
+	k.dirty = len(sc.found) > 0
 	return k
 }
 
@@ -129,7 +127,7 @@ func (sc *Scanner) Value(place Place, k *Key, s string) (string, Verdict) {
 	if k.query && active&sc.rules.query.bit != 0 {
 		return sc.queryValue(s, active)
 	}
-	if len(s) < gramLen {
+	if len(s) < gramLen && len(sc.rules.whole) == 0 {
 		return s, Keep
 	}
 	return sc.apply(s, active)

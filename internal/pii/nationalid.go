@@ -102,7 +102,7 @@ func luhnText(s string) bool {
 	for i := range len(s) {
 		d[i] = s[i] - '0'
 	}
-	return s[0] != '0' && s[0] != '8' && luhn(d[:len(s)])
+	return s[0] != '8' && luhn(d[:len(s)])
 }
 
 // ukNINO: prefixes that are not allocated (HMRC, NIM39110).

@@ -38,14 +38,16 @@ type Scanner struct {
 	// QueryHash is the hash of the last statement that Text changed, or empty.
 	QueryHash string
 
-	active uint64
-	found  []finding
-	hits   []Hit
-	skip   int // no trigger before this offset is checked
-	runEnd int // end of the base64url run that was measured last
-	buf    []byte
-	budget int // of user patterns, in bytes
-	qEnd   int // end of the query that was read last
+	active  uint64
+	found   []finding
+	hits    []Hit
+	skip    int // no trigger before this offset is checked
+	runEnd  int // end of the base64url run that was measured last
+	buf     []byte
+	budget  int // of user patterns, in bytes
+	qEnd    int // end of the query that was read last
+	lineEnd int // end of the line of an assigned value
+	wordEnd int // end of the word of an assigned value
 }
 
 // NewScanner returns a scanner for one goroutine.
@@ -69,7 +71,7 @@ func (sc *Scanner) add(r *rule, s string, start, end int) {
 func (sc *Scanner) Text(place Place, s string) (string, Verdict) {
 	sc.hits = sc.hits[:0]
 	active := sc.rules.places[place] & sc.rules.textOnly
-	if len(s) < gramLen || active == 0 {
+	if active == 0 || len(s) < gramLen && len(sc.rules.whole) == 0 {
 		return s, Keep
 	}
 	return sc.apply(s, active)
@@ -91,9 +93,26 @@ func (sc *Scanner) apply(s string, active uint64) (string, Verdict) {
 	if len(sc.found) == 0 {
 		return s, Keep
 	}
-	text, verdict := sc.rewrite(s)
+	text, verdict := sc.settle(s, func(s string) { sc.find(s, active) })
 	r.results.put(result{in: s, active: active, text: text, verdict: verdict, hits: sc.hits})
 	return text, verdict
+}
+
+// maxPasses bounds how often a text is rewritten.
+const maxPasses = 4
+
+// settle rewrites a text with findings until find finds nothing more: a replacement can make a finding of what stands
+// beside it. A text that does not come to rest is taken whole.
+func (sc *Scanner) settle(s string, find func(string)) (string, Verdict) {
+	text, verdict := sc.rewrite(s)
+	for range maxPasses {
+		if find(text); len(sc.found) == 0 {
+			return text, verdict
+		}
+		next, v := sc.rewrite(text)
+		text, verdict = next, max(verdict, v)
+	}
+	return sc.rules.rules[sc.found[0].rule].replacement, verdict
 }
 
 // find fills sc.found with the findings of the active rules, in no order.
@@ -105,7 +124,7 @@ func (sc *Scanner) find(s string, active uint64) {
 // findFrom is find when the first candidate is known.
 func (sc *Scanner) findFrom(s string, active uint64, at int, buckets uint16) {
 	sc.found = sc.found[:0]
-	sc.active, sc.skip, sc.runEnd, sc.qEnd = active, 0, 0, 0
+	sc.active, sc.skip, sc.runEnd, sc.qEnd, sc.lineEnd, sc.wordEnd = active, 0, 0, 0, 0, 0
 	sc.budget = budgetPerByte*len(s) + budgetBase
 	sc.Examined += int64(len(s))
 	pre := sc.rules.pre

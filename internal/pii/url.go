@@ -125,6 +125,17 @@ func (sc *Scanner) queryValue(s string, active uint64) (string, Verdict) {
 		sc.hits = append(sc.hits, res.hits...)
 		return res.text, res.verdict
 	}
+	find := func(s string) { sc.findQuery(s, active) }
+	if find(s); len(sc.found) == 0 {
+		return s, Keep
+	}
+	text, verdict := sc.settle(s, find)
+	sc.rules.results.put(result{in: s, kind: "query", active: active, text: text, verdict: verdict, hits: sc.hits})
+	return text, verdict
+}
+
+// findQuery is find for a text that is a query.
+func (sc *Scanner) findQuery(s string, active uint64) {
 	sc.find(s, active)
 	start := 0
 	if strings.HasPrefix(s, "?") {
@@ -132,12 +143,6 @@ func (sc *Scanner) queryValue(s string, active uint64) (string, Verdict) {
 	}
 	sc.qEnd = 0
 	sc.query(sc.rules.query, s, start, false)
-	if len(sc.found) == 0 {
-		return s, Keep
-	}
-	text, verdict := sc.rewrite(s)
-	sc.rules.results.put(result{in: s, kind: "query", active: active, text: text, verdict: verdict, hits: sc.hits})
-	return text, verdict
 }
 
 // query looks at name=value pairs from s[i:] on, up to the end of the word. In fragments only names that sensitive_keys
@@ -164,7 +169,7 @@ func (sc *Scanner) query(r *rule, s string, i int, fragment bool) {
 		valueStart := i
 		if strings.HasPrefix(s[i:], "[REDACTED") {
 			// A replacement may hold bytes that end a value.
-			for i < len(s) && s[i] != ']' {
+			for stop := min(len(s), i+maxReplacement); i < stop && s[i] != ']'; {
 				i++
 			}
 		}
