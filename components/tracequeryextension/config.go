@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/confighttp"
 
@@ -46,6 +47,15 @@ type LimitsConfig struct {
 	// Queue is how many searches may wait for their turn, which goes round between clients; further ones are answered
 	// with status 429.
 	Queue int `mapstructure:"queue"`
+	// MemoryMiB is how much memory all queries together may use for what they collect; one query may use half of it. 0
+	// means a tenth of the container's or the machine's memory, and at most 512.
+	MemoryMiB int64 `mapstructure:"memory_mib"`
+	// MaxSearchRange and MaxMetricsRange are the longest time ranges of one search and of one metrics query. 0 means no
+	// limit. The defaults are Tempo's.
+	MaxSearchRange  time.Duration `mapstructure:"max_search_range"`
+	MaxMetricsRange time.Duration `mapstructure:"max_metrics_range"`
+	// SlowQuery is how long a query may wait and run before it is logged. 0 logs none.
+	SlowQuery time.Duration `mapstructure:"slow_query"`
 
 	_ struct{}
 }
@@ -67,9 +77,12 @@ func createDefaultConfig() component.Config {
 		ServerConfig: server,
 		Store:        component.MustNewID("trace_store"),
 		Limits: LimitsConfig{
-			MaxTraceBytes: limits.MaxTraceBytes,
-			Timeout:       limits.Timeout,
-			Queue:         limits.Queue,
+			MaxTraceBytes:   limits.MaxTraceBytes,
+			Timeout:         limits.Timeout,
+			Queue:           limits.Queue,
+			MaxSearchRange:  limits.MaxSearchRange,
+			MaxMetricsRange: limits.MaxMetricsRange,
+			SlowQuery:       5 * time.Second,
 		},
 		ShutdownTimeout: defaultShutdownTimeout,
 	}
@@ -91,10 +104,31 @@ func (c *Config) Validate() error {
 	add(c.Limits.Timeout <= 0, "limits::timeout: must be above 0, is %s", c.Limits.Timeout)
 	add(c.Limits.Concurrency < 0, "limits::concurrency: must not be negative, is %d", c.Limits.Concurrency)
 	add(c.Limits.Queue < 1, "limits::queue: must be at least 1, is %d", c.Limits.Queue)
+	add(c.Limits.MemoryMiB < 0, "limits::memory_mib: must not be negative, is %d", c.Limits.MemoryMiB)
+	add(c.Limits.MaxSearchRange < 0, "limits::max_search_range: must not be negative, is %s", c.Limits.MaxSearchRange)
+	add(c.Limits.MaxMetricsRange < 0, "limits::max_metrics_range: must not be negative, is %s", c.Limits.MaxMetricsRange)
+	add(c.Limits.SlowQuery < 0, "limits::slow_query: must not be negative, is %s", c.Limits.SlowQuery)
 	add(c.ShutdownTimeout <= 0, "shutdown_timeout: must be above 0, is %s", c.ShutdownTimeout)
 	return errors.Join(errs...)
 }
 
 func (c *LimitsConfig) limits() query.Limits {
-	return query.Limits{MaxTraceBytes: c.MaxTraceBytes, Timeout: c.Timeout, Concurrency: c.Concurrency, Queue: c.Queue}
+	return query.Limits{
+		MaxTraceBytes: c.MaxTraceBytes, Timeout: c.Timeout, Concurrency: c.Concurrency, Queue: c.Queue, Memory: c.memory(),
+		MaxSearchRange: c.MaxSearchRange, MaxMetricsRange: c.MaxMetricsRange,
+	}
+}
+
+// memory is the budget in bytes.
+func (c *LimitsConfig) memory() int64 {
+	const mib = 1 << 20
+	if c.MemoryMiB > 0 {
+		return c.MemoryMiB * mib
+	}
+	const most = 512 * mib
+	total, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+	if err != nil {
+		return 0 // The query service's default.
+	}
+	return int64(min(total/10, most)) //nolint:gosec // At most 512 MiB.
 }

@@ -33,6 +33,9 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, int64(50<<20), cfg.Limits.MaxTraceBytes)
 	require.Equal(t, 10*time.Second, cfg.ReadHeaderTimeout)
 	require.False(t, cfg.PprofEnabled)
+	require.Equal(t, 168*time.Hour, cfg.Limits.MaxSearchRange)
+	require.Positive(t, cfg.Limits.memory())
+	require.LessOrEqual(t, cfg.Limits.memory(), int64(512<<20))
 	require.False(t, cfg.Auth.HasValue())
 }
 
@@ -47,7 +50,11 @@ func TestAllFields(t *testing.T) {
 	require.Equal(t, 10*time.Second, cfg.WriteTimeout)
 	require.Equal(t, component.MustNewIDWithName("trace_store", "second"), cfg.Store)
 	require.Equal(t, "/tempo", cfg.HTTPAPIPrefix)
-	require.Equal(t, LimitsConfig{MaxTraceBytes: 1e6, Timeout: 5 * time.Second, Concurrency: 3, Queue: 7}, cfg.Limits)
+	require.Equal(t, LimitsConfig{
+		MaxTraceBytes: 1e6, Timeout: 5 * time.Second, Concurrency: 3, Queue: 7, MemoryMiB: 64,
+		MaxSearchRange: 24 * time.Hour, MaxMetricsRange: time.Hour, SlowQuery: time.Second,
+	}, cfg.Limits)
+	require.Equal(t, int64(64<<20), cfg.Limits.memory())
 	require.True(t, cfg.PprofEnabled)
 	require.Equal(t, 2*time.Second, cfg.ShutdownTimeout)
 }
@@ -62,6 +69,9 @@ func TestInvalid(t *testing.T) {
 		"negative_concurrency":   "limits::concurrency",
 		"no_queue":               "limits::queue",
 		"no_shutdown":            "shutdown_timeout",
+		"negative_memory":        "limits::memory_mib",
+		"negative_ranges":        "limits::max_metrics_range",
+		"negative_slow":          "limits::slow_query",
 		"misspelt":               "endpiont",
 	} {
 		t.Run(name, func(t *testing.T) {

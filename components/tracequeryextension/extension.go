@@ -69,6 +69,10 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 	}
 	e.service = query.New(s, e.cfg.Limits.limits())
 	metrics := newMetrics(e.set.BuildInfo, e.service)
+	e.service.OnDone(func(d query.Done) {
+		metrics.query(d)
+		logSlow(e.set.Logger, e.cfg.Limits.SlowQuery, d)
+	})
 	api := tempoapi.New(e.service, tempoapi.Options{
 		Build:    tempoapi.NewBuildInfo(e.set.BuildInfo.Command, e.set.BuildInfo.Version),
 		Observer: metrics,

@@ -18,7 +18,13 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	duration *prometheus.HistogramVec
+	wait     *prometheus.HistogramVec
+	spans    *prometheus.CounterVec
+	bytes    *prometheus.CounterVec
 }
+
+// seconds are the bounds of histograms of time.
+var seconds = []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 25, 50}
 
 func newMetrics(build component.BuildInfo, s *query.Service) *metrics {
 	m := &metrics{
@@ -26,8 +32,17 @@ func newMetrics(build component.BuildInfo, s *query.Service) *metrics {
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "bramble_request_duration_seconds",
 			Help:    "Time to answer requests to the query API, by endpoint, method (or gRPC) and status.",
-			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 25, 50},
+			Buckets: seconds,
 		}, []string{"route", "method", "status_code"}),
+		wait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "bramble_query_wait_seconds", Help: "Time that queries waited for their turn.", Buckets: seconds,
+		}, []string{"kind"}),
+		spans: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bramble_query_inspected_spans_total", Help: "Spans that queries looked at.",
+		}, []string{"kind"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bramble_query_inspected_bytes_total", Help: "Bytes of values that queries read.",
+		}, []string{"kind"}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "bramble_build_info",
@@ -35,7 +50,7 @@ func newMetrics(build component.BuildInfo, s *query.Service) *metrics {
 		ConstLabels: prometheus.Labels{"version": build.Version, "command": build.Command, "goversion": runtime.Version()},
 	})
 	info.Set(1)
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), info, m.duration)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), info, m.duration, m.wait, m.spans, m.bytes)
 	for _, g := range []struct {
 		name, kind, help string
 		value            func(query.Load) int
@@ -55,6 +70,13 @@ func newMetrics(build component.BuildInfo, s *query.Service) *metrics {
 // Observe implements tempoapi.Observer.
 func (m *metrics) Observe(route, method, status string, d time.Duration) {
 	m.duration.WithLabelValues(route, method, status).Observe(d.Seconds())
+}
+
+// query counts what a query cost.
+func (m *metrics) query(d query.Done) {
+	m.wait.WithLabelValues(d.Kind).Observe(d.Wait.Seconds())
+	m.spans.WithLabelValues(d.Kind).Add(float64(d.Stats.Spans))
+	m.bytes.WithLabelValues(d.Kind).Add(float64(d.Stats.Bytes))
 }
 
 func (m *metrics) handler() http.Handler {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/exec"
 )
 
 // Errors of Service, to be tested with errors.Is. Errors of the store pass through and are classed by KindOf.
@@ -67,7 +68,7 @@ func KindOf(err error) Kind {
 		return KindNotFound
 	case errors.Is(err, store.ErrUnsupported):
 		return KindUnsupported
-	case errors.Is(err, ErrOverloaded):
+	case errors.Is(err, ErrOverloaded), errors.Is(err, exec.ErrBudget):
 		return KindOverloaded
 	case errors.Is(err, ErrClosing), errors.Is(err, store.ErrClosed):
 		return KindUnavailable

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/store"
 )
 
@@ -20,6 +21,9 @@ type Limits struct {
 	Concurrency int
 	// Queue is how many searches may wait for their turn; further ones are refused.
 	Queue int
+	// Memory is how many bytes all queries together may use for what they collect, and QueryMemory how many one may. 0
+	// means the default; QueryMemory is half of Memory then.
+	Memory, QueryMemory int64
 	// MaxSearchRange and MaxMetricsRange bound the time range of one query. 0 means no limit.
 	MaxSearchRange, MaxMetricsRange time.Duration
 }
@@ -32,6 +36,8 @@ func DefaultLimits() Limits {
 		Timeout:       time.Minute,
 		Concurrency:   max(2, runtime.GOMAXPROCS(0)),
 		Queue:         200,
+		Memory:        256 << 20,
+		QueryMemory:   128 << 20,
 		// Tempo's values, which clients know (S-07, M-03).
 		MaxSearchRange:  168 * time.Hour,
 		MaxMetricsRange: 24 * time.Hour,
@@ -49,6 +55,12 @@ func (l Limits) withDefaults() Limits {
 	if l.Queue <= 0 {
 		l.Queue = d.Queue
 	}
+	if l.Memory <= 0 {
+		l.Memory = d.Memory
+	}
+	if l.QueryMemory <= 0 {
+		l.QueryMemory = max(1, l.Memory/2)
+	}
 	return l
 }
 
@@ -59,6 +71,8 @@ type Service struct {
 	// Lookups of single traces have places of their own: they are cheap, and a user who clicks on a trace should not
 	// wait for someone's search.
 	lookups, scans *admission
+	memory         *memlimit.Budget
+	done           func(Done)
 }
 
 // New returns a service over the store, which it does not own.
@@ -69,6 +83,7 @@ func New(s store.Viewer, l Limits) *Service {
 		limits:  l,
 		lookups: newAdmission(l.Concurrency, l.Queue),
 		scans:   newAdmission(l.Concurrency, l.Queue),
+		memory:  memlimit.New("memory of queries", l.Memory),
 	}
 }
 
@@ -99,22 +114,35 @@ func (s *Service) Drain(ctx context.Context) error {
 	return nil
 }
 
-// run waits for a place, acquires a view and calls f with a context that ends when the query may not go on. client
-// says who asks, for fairness.
-func (s *Service) run(ctx context.Context, a *admission, client string, f func(ctx context.Context, v store.View) error) error {
+// run waits for a place, acquires a view and calls f with a context that ends when the query may not go on and with a
+// budget of its own. d describes the query; d.Client is who asks, for fairness.
+func (s *Service) run(ctx context.Context, a *admission, d *Done, f func(ctx context.Context, v store.View, budget *memlimit.Budget) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.limits.Timeout,
 		fmt.Errorf("%w: the limit is %s; ask for a shorter time range or more selective conditions", ErrTimeout, s.limits.Timeout))
 	defer cancel()
-	if err := a.acquire(ctx, client); err != nil {
-		return err
+	start := time.Now()
+	err := a.acquire(ctx, d.Client)
+	admitted := time.Now()
+	if err == nil {
+		err = s.admitted(ctx, a, d, f)
 	}
+	if s.done != nil {
+		d.Wait, d.Took, d.Err = admitted.Sub(start), time.Since(admitted), err
+		s.done(*d)
+	}
+	return err
+}
+
+// admitted runs a query that has a place, and gives the place back.
+func (s *Service) admitted(ctx context.Context, a *admission, d *Done, f func(ctx context.Context, v store.View, budget *memlimit.Budget) error) error {
 	defer a.leave()
 	v, err := s.store.View()
 	if err != nil {
 		return fmt.Errorf("open a view of the store: %w", err)
 	}
 	defer v.Release()
-	return cause(ctx, f(ctx, v))
+	d.estimate(v)
+	return cause(ctx, f(ctx, v, s.memory.Share("memory of the query", s.limits.QueryMemory)))
 }
 
 // cause replaces the bare error of an ended context, which says nothing, by the reason why it ended.

@@ -10,7 +10,7 @@ import (
 var exactEndpoints = []endpoint{
 	{"/api/echo", (*API).echo},
 	{"/api/status/buildinfo", (*API).buildInfo},
-	{"/api/search", (*API).notYet},
+	{"/api/search", (*API).search},
 	{"/api/search/tags", (*API).notYet},
 	{"/api/v2/search/tags", (*API).notYet},
 	{"/api/metrics/query_range", (*API).notYet},
