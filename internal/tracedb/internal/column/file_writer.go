@@ -332,7 +332,7 @@ func schemaElement(w *thriftWriter, s *Spec) {
 	case s.Timestamp:
 		w.open(10)
 		w.open(8) // TIMESTAMP
-		w.boolean(1, true)
+		w.boolean(1, false) // isAdjustedToUTC: DuckDB would cut UTC timestamps to microseconds
 		w.open(2)
 		w.open(3) // NANOS
 		w.end()
