@@ -224,3 +224,9 @@ func armSensitiveKeys(b *builder, r *rule) {
 	}
 	r.needsText = false
 }
+
+// Sensitive reports whether the whole value is a finding, whatever it is.
+func (k *Key) Sensitive() bool { return k.sensitive != 0 }
+
+// Name returns the key.
+func (k *Key) Name() string { return k.name }
