@@ -56,6 +56,7 @@ func (db *DB) append(ctx context.Context, b *store.Batch) error {
 	}
 	db.stats.batches.Add(1)
 	db.stats.spans.Add(uint64(len(b.Spans)))
+	db.accepted(b)
 	if _, ok := db.mustCut(live); ok {
 		db.cutIf(live)
 		db.relieve()

@@ -28,6 +28,8 @@ type DB struct {
 	replay Replayed
 	bufs   sync.Pool // of *[]byte, for log records
 
+	observers atomic.Pointer[[]*observer]
+
 	// diskFull is why Append refuses because of the disk; nil if it does not.
 	diskFull atomic.Pointer[string]
 	// retained is what dropped heads still take because views use them.

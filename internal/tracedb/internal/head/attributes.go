@@ -31,8 +31,22 @@ func (c catalogue) add(col store.Column, v store.Value, n int) {
 	m[v] += n
 }
 
-// Attributes lists the attribute columns by scope, name and type. Counts are exact.
+// Attributes lists the attribute columns by scope, name and type. Counts are exact. They are counted by the first call.
 func (p *Part) Attributes(ctx context.Context) ([]store.AttributeInfo, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.attrs != nil {
+		return p.attrs, nil
+	}
+	attrs, err := p.listAttributes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.attrs = attrs
+	return attrs, nil
+}
+
+func (p *Part) listAttributes(ctx context.Context) ([]store.AttributeInfo, error) {
 	cat := catalogue{}
 	for _, t := range [...]struct {
 		table *attrTable

@@ -140,9 +140,9 @@ func (d *dict) rehash() {
 	d.table.Store(&t)
 }
 
-// maxFlat is the number of entries up to which values are handed out as dictionary and codes. Beyond it a flat
-// dictionary would cost more than the values of one granule.
-const maxFlat = 4096
+// maxFlat is the number of entries up to which values are handed out as dictionary and codes. The flat dictionaries
+// are not accounted for, so they must be small: 32 KiB per column that is read.
+const maxFlat = 1024
 
 // values returns at least the first n entries as values of type typ. The result must not be modified.
 func (d *dict) values(n int, typ store.ValueType) []store.Value {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
@@ -14,6 +15,9 @@ type Part struct {
 	h    *Head
 	s    *snapshot
 	kind store.PartKind
+
+	mu    sync.Mutex
+	attrs []store.AttributeInfo // result of Attributes, once known; guarded by mu
 }
 
 var _ store.Part = (*Part)(nil)
