@@ -21,7 +21,11 @@ func (w *Writer) catalog() []store.AttributeInfo {
 	for i := range w.tables.scopes {
 		counter.add(store.ScopeInstrumentation, w.tables.scopes[i].Attrs, w.tables.scopes[i].spans)
 	}
-	out = counter.catalog(out)
+	return sortCatalog(counter.catalog(out))
+}
+
+// sortCatalog orders the catalogue by scope, key and type.
+func sortCatalog(out []store.AttributeInfo) []store.AttributeInfo {
 	slices.SortFunc(out, func(a, b store.AttributeInfo) int {
 		return cmp.Or(cmp.Compare(a.Column.Scope, b.Column.Scope), cmp.Compare(a.Column.Name, b.Column.Name), cmp.Compare(a.Type, b.Type))
 	})

@@ -23,14 +23,14 @@ import (
 
 // expectation is what test/interop/read.mjs compares a block with.
 type expectation struct {
-	Block     string      `json:"block"`
-	Spans     []wantSpan  `json:"spans"`
-	Events    []wantEvent `json:"events"`
-	Links     int         `json:"links"`
-	Resources int         `json:"resources"`
-	Filters   [][]any     `json:"filters"`
-	Routes    [][]any     `json:"routes,omitempty"`
-	Calls     [][]any     `json:"calls,omitempty"`
+	Block      string      `json:"block"`
+	Spans      []wantSpan  `json:"spans"`
+	Events     []wantEvent `json:"events"`
+	Links      int         `json:"links"`
+	Resources  int         `json:"resources"`
+	Filters    [][]any     `json:"filters"`
+	Routes     [][]any     `json:"routes,omitempty"`
+	Calls      [][]any     `json:"calls,omitempty"`
 	Exceptions [][]any     `json:"exceptions,omitempty"`
 }
 

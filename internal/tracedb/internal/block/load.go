@@ -234,7 +234,7 @@ type resources struct {
 
 // resources returns the resources and scopes of the block.
 func (b *Block) resources() (*resources, error) {
-	key := CacheKey{Block: b.id, Kind: cacheResources}
+	key := CacheKey{Block: b.id, Kind: cacheResources, Group: b.overlay.cacheSeq()}
 	if v, ok := b.reader.Cache.Get(key); ok {
 		return v.(*resources), nil //nolint:forcetypeassert // we put it there
 	}
@@ -254,6 +254,9 @@ func (b *Block) resources() (*resources, error) {
 	if len(out.resources) != b.meta.Resources || len(out.scopes) != b.meta.Scopes {
 		return nil, b.corrupt(fileResources, fmt.Errorf("%d resources and %d scopes, want %d and %d",
 			len(out.resources), len(out.scopes), b.meta.Resources, b.meta.Scopes))
+	}
+	if err := b.overlay.patch(out); err != nil {
+		return nil, b.corrupt(fileResources, err)
 	}
 	b.reader.Cache.Put(key, out, size)
 	return out, nil

@@ -60,7 +60,12 @@ type Block struct {
 	traces *index.Traces
 	first  []int // per row group: its first granule; one more at the end
 	rows   []int // per row group: its first row
+	*shared
+	overlay *Overlay // nil if there is none
+}
 
+// shared is what a block has in common with its copies that have another overlay.
+type shared struct {
 	refs atomic.Int64
 	// onZero is called once when the last reference is released.
 	onZero atomic.Pointer[func()]
@@ -72,7 +77,7 @@ type Block struct {
 // Open opens the block in dir. It reads meta.json, the sizes of all files, the footer of the spans and the in-memory
 // part of the trace index, and checks their sums; everything else is read and checked when it is needed.
 func (r *Reader) Open(dir string) (b *Block, err error) {
-	b = &Block{reader: r, dir: dir, id: r.next.Add(1)}
+	b = &Block{reader: r, dir: dir, id: r.next.Add(1), shared: &shared{}}
 	b.refs.Store(1)
 	defer func() {
 		if err != nil {
@@ -265,6 +270,14 @@ func (b *Block) Attributes(ctx context.Context) (_ []store.AttributeInfo, err er
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("list attributes of block %s: %w", b.meta.ID, err)
 	}
+	if b.overlay != nil && len(b.overlay.Patches) > 0 {
+		return b.patchedAttributes(ctx)
+	}
+	return b.attributeCatalog()
+}
+
+// attributeCatalog returns the contents of attrs.idx.
+func (b *Block) attributeCatalog() ([]store.AttributeInfo, error) {
 	key := CacheKey{Block: b.id, Kind: cacheCatalog}
 	if v, ok := b.reader.Cache.Get(key); ok {
 		return v.([]store.AttributeInfo), nil //nolint:forcetypeassert // we put it there
