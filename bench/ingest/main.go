@@ -71,7 +71,7 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	defer srv.stop()
+	defer func() { _ = srv.stop() }() // Only after an error: the ordinary end stops and checks it.
 	idle, err := srv.usage()
 	if err != nil {
 		return err
@@ -310,7 +310,7 @@ func start(o options, dir string) (*server, error) {
 		}
 		select {
 		case err := <-s.exited:
-			return nil, fmt.Errorf("%s ended before it was ready (%v): see %s", o.bin, err, log.Name())
+			return nil, fmt.Errorf("%s ended before it was ready (%w): see %s", o.bin, err, log.Name())
 		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Since(begin) > time.Minute {
