@@ -209,6 +209,18 @@ func (a Attr) String() string {
 	return prefix + quoteName(a.Name, a.Scope == ScopeNone)
 }
 
+// Label returns the key of the attribute in the labels of metrics series (X-15): like String, but names are quoted only
+// for characters that end names (observed).
+func (a Attr) Label() string {
+	if a.Scope == ScopeIntrinsic {
+		return a.Intrinsic.String()
+	}
+	if strings.IndexFunc(a.Name, EndsName) >= 0 {
+		return a.Scope.String() + `."` + a.Name + `"`
+	}
+	return a.Scope.String() + "." + a.Name
+}
+
 // quoteName quotes a name with characters that end names, and an unscoped one that would be read as a number.
 func quoteName(name string, unscoped bool) string {
 	plain := name != "" && !(unscoped && name[0] >= '0' && name[0] <= '9')

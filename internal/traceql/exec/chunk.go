@@ -10,12 +10,22 @@ import (
 // chunk holds the values of some columns for some rows of a granule. Indexes count the marked rows.
 type chunk struct {
 	part    store.Part
+	index   int // Of the part in the view; set for whole traces.
 	granule int
 	sel     store.Bitmap
 	vecs    []store.Vector
 	bytes   int64
 
-	batch *store.Batch // Whole spans, read when an item condition first asks.
+	batch  *store.Batch // Whole spans, read when an item condition first asks.
+	listed []uint32     // The marked rows, listed when first asked for.
+}
+
+// rows lists the marked rows of the granule.
+func (ch *chunk) rows() []uint32 {
+	if ch.listed == nil {
+		ch.listed = rowsOf(&ch.sel)
+	}
+	return ch.listed
 }
 
 // valueBytes is what one value is counted with: strings are shared with the store or were read anyway.

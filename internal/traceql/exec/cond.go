@@ -2,6 +2,7 @@ package exec
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
@@ -88,7 +89,8 @@ func (c *cond) mayMatch(p store.Part, granule int) bool {
 		}
 		return false
 	case plan.IsTest:
-		return c.column < 0 || p.MayMatch(granule, c.pred)
+		// A value that is none for queries (E-06) may be one for the store.
+		return c.column < 0 || c.pred.Op == store.OpNotExists || p.MayMatch(granule, c.pred)
 	}
 	return true
 }
@@ -152,8 +154,46 @@ func (c *cond) filterTest(r *run, p store.Part, granule int, sel *store.Bitmap) 
 	if c.column < 0 {
 		return fmt.Errorf("filter %s: %w: it is known per trace only", c.attr, errPlan)
 	}
-	if err := p.Filter(r.ctx, granule, c.pred, sel); err != nil {
+	switch c.pred.Op {
+	case store.OpExists:
+		return c.filterExists(r, p, granule, sel)
+	case store.OpNotExists:
+		there := *sel
+		if err := c.filterExists(r, p, granule, &there); err != nil {
+			return err
+		}
+		sel.AndNot(&there)
+		return nil
+	}
+	return c.filterBy(r, p, granule, c.pred, sel)
+}
+
+func (c *cond) filterBy(r *run, p store.Part, granule int, pred *store.Predicate, sel *store.Bitmap) error {
+	if err := p.Filter(r.ctx, granule, pred, sel); err != nil {
 		return fmt.Errorf("filter %s in %s: %w", c.attr, p.Info().ID, err)
+	}
+	return nil
+}
+
+// filterExists keeps the rows with a value that queries can look at (E-06, E-19).
+func (c *cond) filterExists(r *run, p store.Part, granule int, sel *store.Bitmap) error {
+	exists := store.Predicate{Column: c.pred.Column, Op: store.OpExists}
+	if err := c.filterBy(r, p, granule, &exists, sel); err != nil {
+		return err
+	}
+	opaque, err := r.isOpaque(p, c.pred.Column)
+	if err != nil || !opaque || !sel.Any() {
+		return err
+	}
+	var v store.Vector
+	if err := p.Read(r.ctx, granule, c.pred.Column, sel, &v); err != nil {
+		return fmt.Errorf("read %s in %s: %w", c.attr, p.Info().ID, err)
+	}
+	var buf []store.Value
+	for i, row := range rowsOf(sel) {
+		if buf = v.AppendTo(buf[:0], i); !slices.ContainsFunc(buf, queryable) {
+			sel.Clear(int(row))
+		}
 	}
 	return nil
 }
@@ -216,6 +256,9 @@ func (c *cond) holds(r *run, e *env) (bool, error) {
 			return c.pred.MatchSpan([]store.Value{toValue(e.traceValue(c.attr))}), nil
 		}
 		e.buf = e.chunk.vecs[c.column].AppendTo(e.buf[:0], e.i)
+		if c.pred.Op == store.OpExists || c.pred.Op == store.OpNotExists {
+			return slices.ContainsFunc(e.buf, queryable) == (c.pred.Op == store.OpExists), nil
+		}
 		return c.pred.MatchSpan(e.buf), nil
 	case plan.IsItem:
 		return c.itemHolds(r, e.chunk, e.i)

@@ -38,6 +38,8 @@ type run struct {
 	split store.TraceSet
 	meter *meter
 
+	catalogue catalogue
+
 	spans, bytes, granules, skipped, traces atomic.Int64
 }
 

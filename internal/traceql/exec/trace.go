@@ -147,6 +147,7 @@ func (l *load) readPart(part int, rows []row) error {
 		if err != nil {
 			return err
 		}
+		ch.index = part
 		l.chunks = append(l.chunks, ch)
 		for i, r := range rows[:n] {
 			t := l.traces[r.trace]

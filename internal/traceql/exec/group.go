@@ -1,0 +1,109 @@
+package exec
+
+import (
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+)
+
+// grouping numbers the combinations of values that rows have in some attributes. Work per row is a few table lookups;
+// values are compared as texts only once per granule and combination.
+type grouping struct {
+	ids    []uint32       // Per row.
+	groups [][]ast.Static // Per id, a value per attribute, nil if missing.
+}
+
+// groupRows groups the n rows of a chunk by attributes, whose columns are given.
+func groupRows(ch *chunk, n int, attrs []ast.Attr, columns []int) *grouping {
+	g := &grouping{ids: make([]uint32, n), groups: [][]ast.Static{nil}}
+	for k, a := range attrs {
+		codes, values := valueCodes(&ch.vecs[columns[k]], n, a)
+		for i := range values {
+			values[i] = groupValue(values[i])
+		}
+		g.combine(codes, values)
+	}
+	return g
+}
+
+// groupValue makes nil of an array: it belongs to no single group (observed).
+func groupValue(v ast.Static) ast.Static {
+	if v.Type == ast.TypeArray {
+		return ast.Static{}
+	}
+	return v
+}
+
+// combine refines the grouping by one more attribute.
+func (g *grouping) combine(codes []uint32, values []ast.Static) {
+	known := make(map[uint64]uint32, len(values))
+	old := g.groups
+	g.groups = nil
+	lastKey, lastID := ^uint64(0), uint32(0)
+	for i, id := range g.ids {
+		key := uint64(id)<<32 | uint64(codes[i])
+		if key != lastKey {
+			next, ok := known[key]
+			if !ok {
+				next = uint32(len(g.groups)) //nolint:gosec // At most one per row.
+				known[key] = next
+				tuple := append(old[id][:len(old[id]):len(old[id])], values[codes[i]])
+				g.groups = append(g.groups, tuple)
+			}
+			lastKey, lastID = key, next
+		}
+		g.ids[i] = lastID
+	}
+}
+
+// valueCodes numbers the values of a column. Of several values, events or links, the first counts.
+func valueCodes(v *store.Vector, n int, a ast.Attr) (codes []uint32, values []ast.Static) {
+	codes = make([]uint32, n)
+	code := func(s ast.Static) uint32 {
+		values = append(values, orEmpty(a, s))
+		return uint32(len(values) - 1) //nolint:gosec // At most one per row.
+	}
+	if len(v.Dict) > 0 && len(v.Offsets) == 0 && len(v.Codes) == n {
+		codesOfDict(v, a, codes, code)
+		return codes, values
+	}
+	known := map[store.Value]uint32{}
+	var last store.Value
+	var lastCode uint32
+	for i := range n {
+		value := v.At(i)
+		if i > 0 && value == last {
+			codes[i] = lastCode
+			continue
+		}
+		c, ok := known[value]
+		if !ok {
+			c = code(toStatic(a, value))
+			known[value] = c
+		}
+		codes[i], last, lastCode = c, value, c
+	}
+	return codes, values
+}
+
+// codesOfDict renumbers the codes of a dictionary to those that occur.
+func codesOfDict(v *store.Vector, a ast.Attr, codes []uint32, code func(ast.Static) uint32) {
+	const unknown = ^uint32(0)
+	table := make([]uint32, len(v.Dict)+1) // The last entry is for rows without a value.
+	for i := range table {
+		table[i] = unknown
+	}
+	for i, c := range v.Codes {
+		at := len(v.Dict)
+		if c != store.NoCode {
+			at = int(c)
+		}
+		if table[at] == unknown {
+			var s ast.Static
+			if c != store.NoCode {
+				s = toStatic(a, v.Dict[c])
+			}
+			table[at] = code(s)
+		}
+		codes[i] = table[at]
+	}
+}

@@ -1,0 +1,397 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+	"github.com/bramble-tracing/bramble/internal/traceql/plan"
+)
+
+// ErrNotMetrics is returned for a query without a metrics function (M-05).
+var ErrNotMetrics = errors.New("not a metrics query")
+
+// MetricsOptions bounds a metrics query.
+type MetricsOptions struct {
+	Start, End int64         // Unix nanoseconds, as requested; they are aligned to the step.
+	Step       time.Duration // 0 means DefaultStep of the range. Ignored by instant queries.
+	Instant    bool          // One value per series over the whole range.
+	MaxSeries  int           // 0 means no limit (M-12).
+	Exemplars  int           // At most this many; 0 means MaxExemplars, below 0 none. A hint wins (E-82).
+	Budget     *memlimit.Budget
+}
+
+// exemplars returns how many exemplars to answer with.
+func (o *MetricsOptions) exemplars(q *plan.Query) int {
+	n := o.Exemplars
+	switch {
+	case q.ExemplarsSet:
+		n = q.Exemplars
+	case n == 0:
+		n = MaxExemplars
+	}
+	if o.Instant {
+		return 0
+	}
+	return min(max(n, 0), MaxExemplars)
+}
+
+// Metrics evaluates a metrics query.
+func Metrics(ctx context.Context, view store.View, q *plan.Query, o MetricsOptions) (*MetricsResult, error) {
+	p, err := MetricsPartial(ctx, view, q, o)
+	if err != nil {
+		return nil, err
+	}
+	return Finish(q, p, o.MaxSeries, o.exemplars(q)), nil
+}
+
+// MetricsPartial computes the mergeable sums of a metrics query over one view.
+func MetricsPartial(ctx context.Context, view store.View, q *plan.Query, o MetricsOptions) (*Partial, error) {
+	if len(q.Metrics) == 0 {
+		return nil, ErrNotMetrics
+	}
+	step := o.Step
+	if step == 0 {
+		step = DefaultStep(time.Duration(o.End - o.Start))
+	}
+	t, err := NewTimeline(o.Start, o.End, step, o.Instant)
+	if err != nil {
+		return nil, err
+	}
+	r := newRun(ctx, view, o.Budget)
+	defer r.meter.close()
+	out := &Partial{Timeline: t}
+	for _, m := range q.Metrics {
+		if err := r.err(); err != nil {
+			return nil, err
+		}
+		part, err := r.metricsQuery(m, &out.Timeline, o.exemplars(q))
+		if err != nil {
+			return nil, err
+		}
+		out.Queries = append(out.Queries, *part)
+	}
+	out.Stats = r.stats()
+	return out, nil
+}
+
+// metricsRun is the execution of one metrics function.
+type metricsRun struct {
+	run      *run
+	query    *plan.MetricsQuery
+	timeline *Timeline
+	window   window
+	workers  []*accumulator
+	compare  []*comparer // Instead of workers, for compare.
+
+	// Span by span: the condition and the columns that are read of matching rows.
+	local   *cond
+	cols    *columns
+	start   int
+	by      []int
+	measure int // -1 if nothing is measured.
+}
+
+func (r *run) metricsQuery(m *plan.MetricsQuery, t *Timeline, exemplars int) (*QueryPartial, error) {
+	if m.Pipeline.ConstFalse() {
+		return &QueryPartial{}, nil
+	}
+	x := &metricsRun{run: r, query: m, timeline: t, window: t.window()}
+	for range runtime.GOMAXPROCS(0) {
+		x.workers = append(x.workers, newAccumulator(r, m, t, exemplars > 0))
+		x.compare = append(x.compare, newComparer(x))
+	}
+	var err error
+	if m.Local != nil && !m.WholeTrace {
+		err = x.spanBySpan()
+	} else {
+		err = x.traceByTrace()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if m.AST.Fn == ast.Compare {
+		return x.compared()
+	}
+	return x.partial(exemplars)
+}
+
+// partial merges the workers.
+func (x *metricsRun) partial(exemplars int) (*QueryPartial, error) {
+	all := x.workers[0]
+	for _, w := range x.workers[1:] {
+		if err := all.merge(w); err != nil {
+			return nil, err
+		}
+	}
+	for k, s := range all.series {
+		if !s.hasValues() {
+			delete(all.series, k)
+		}
+	}
+	if err := all.exemplars(exemplars); err != nil {
+		return nil, err
+	}
+	out := &QueryPartial{}
+	for _, k := range sortedKeys(all.series) {
+		out.Series = append(out.Series, *all.series[k].PartialSeries)
+	}
+	return out, nil
+}
+
+func sortedKeys(m map[string]*accSeries) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// timeTests are the conditions of rows that count: their start lies in the timeline.
+func (x *metricsRun) timeTests() []*store.Predicate {
+	return []*store.Predicate{
+		compareTime(store.SpanStart, store.OpLe, x.window.end), compareTime(store.SpanStart, store.OpGe, x.window.start),
+	}
+}
+
+// spanBySpan counts rows without looking at the rest of their traces.
+func (x *metricsRun) spanBySpan() error {
+	x.local = compile(x.query.Local, newColumns())
+	x.prepareColumns()
+	tests := x.timeTests()
+	spots, err := x.run.spots(x.local, x.window, tests)
+	if err != nil {
+		return err
+	}
+	return x.run.eachWorker(len(spots), func(worker, i int) error {
+		sel, err := x.run.matching(spots[i], x.local, tests)
+		if err != nil || !sel.Any() {
+			return err
+		}
+		if x.query.AST.Fn == ast.Compare {
+			return x.compare[worker].rows(spots[i], &sel)
+		}
+		return x.countRows(x.workers[worker], spots[i], &sel)
+	})
+}
+
+func (x *metricsRun) prepareColumns() {
+	x.cols = newColumns()
+	x.start = x.cols.addColumn(store.Intrinsic(store.SpanStart))
+	for _, a := range x.query.AST.By {
+		c, _ := columnOf(a)
+		x.by = append(x.by, x.cols.addColumn(c))
+	}
+	x.measure = -1
+	if x.query.AST.Fn.HasAttr() {
+		c, _ := columnOf(x.query.AST.Attr)
+		x.measure = x.cols.addColumn(c)
+	}
+}
+
+// countRows adds the marked rows of a granule to a worker's sums.
+func (x *metricsRun) countRows(acc *accumulator, s spot, sel *store.Bitmap) error {
+	ch, err := x.run.readChunk(x.run.parts[s.part], s.granule, sel, x.cols)
+	if err != nil {
+		return err
+	}
+	defer x.run.meter.give(ch.bytes)
+	n := sel.Count()
+	g := groupRows(ch, n, x.query.AST.By, x.by)
+	series := make([]*accSeries, len(g.groups))
+	var ids []spanid.TraceID
+	if acc.exemplar {
+		if ids, err = x.run.traceIDs(s, sel); err != nil {
+			return err
+		}
+	}
+	for i := range n {
+		v := 0.0
+		if x.measure >= 0 {
+			got, ok := acc.measured(toStatic(x.query.AST.Attr, ch.vecs[x.measure].At(i)))
+			if !ok {
+				continue
+			}
+			v = got
+		}
+		start := ch.vecs[x.start].At(i).Int()
+		bucket := x.timeline.bucket(start)
+		if bucket < 0 {
+			continue
+		}
+		sr := series[g.ids[i]]
+		if sr == nil {
+			if sr, err = acc.of(g.groups[g.ids[i]]); err != nil {
+				return err
+			}
+			series[g.ids[i]] = sr
+		}
+		acc.add(sr, bucket, v)
+		if acc.exemplar {
+			acc.offer(sr, bucket, s.part, ids[i], start, v)
+		}
+	}
+	return nil
+}
+
+// traceByTrace evaluates whole traces and counts the spans that survive.
+func (x *metricsRun) traceByTrace() error {
+	found, err := x.traces()
+	if err != nil {
+		return err
+	}
+	cols := newColumns()
+	e := newEvaluator(x.query.Pipeline, cols)
+	by := make([]evalFn, len(x.query.AST.By))
+	for i, a := range x.query.AST.By {
+		by[i] = firstValue(a, cols)
+	}
+	var measure evalFn
+	if x.query.AST.Fn.HasAttr() {
+		measure = firstValue(x.query.AST.Attr, cols)
+	}
+	var selection *cond
+	if x.query.Selection != nil {
+		selection = compile(x.query.Selection, cols)
+	}
+	if x.query.Pipeline.Structure {
+		cols.addStructure()
+	}
+	tc := newTraceColumns(cols)
+	const portion = 1024
+	return x.run.eachWorker((len(found)+portion-1)/portion, func(worker, i int) error {
+		l, err := x.run.loadTraces(found[i*portion:min((i+1)*portion, len(found))], tc, x.query.Pipeline.Structure)
+		if err != nil {
+			return err
+		}
+		defer l.release()
+		for k, t := range l.traces {
+			sets, err := e.eval(x.run, t)
+			if err != nil {
+				return err
+			}
+			if len(sets) == 0 {
+				continue
+			}
+			if selection != nil {
+				err = x.compare[worker].trace(t, union(t, sets), selection, tc)
+			} else {
+				err = x.countTrace(x.workers[worker], t, found[i*portion+k].part, union(t, sets), by, measure, tc)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if selection != nil {
+			return x.compare[worker].flush()
+		}
+		return nil
+	})
+}
+
+// firstValue evaluates an attribute; of several values the first counts, as in countRows.
+func firstValue(a ast.Attr, cols *columns) evalFn {
+	c, ok := columnOf(a)
+	if !ok || !a.Multi() {
+		return compileAttr(a, cols)
+	}
+	i := cols.addColumn(c)
+	return func(e *env) ast.Static { return toStatic(a, e.chunk.vecs[i].At(e.i)) }
+}
+
+// countTrace adds spans of a trace to a worker's sums.
+func (x *metricsRun) countTrace(acc *accumulator, t *trace, part int, spans []int32, by []evalFn, measure evalFn, tc *traceColumns) error {
+	v := env{trace: t}
+	group := make([]ast.Static, len(by))
+	for _, n := range spans {
+		start := t.spans[n].number(tc.start)
+		bucket := x.timeline.bucket(start)
+		if bucket < 0 {
+			continue
+		}
+		v.at(n)
+		value := 0.0
+		if measure != nil {
+			got, ok := acc.measured(measure(&v))
+			if !ok {
+				continue
+			}
+			value = got
+		}
+		for i, f := range by {
+			group[i] = groupValue(f(&v))
+		}
+		s, err := acc.of(slices.Clone(group))
+		if err != nil {
+			return err
+		}
+		acc.add(s, bucket, value)
+		if acc.exemplar {
+			acc.offer(s, bucket, part, t.id, start, value)
+		}
+	}
+	return nil
+}
+
+// traces lists the traces that may have surviving spans in the window, in the order of their rows.
+func (x *metricsRun) traces() ([]traceRef, error) {
+	each := compile(x.query.Pipeline.Each, newColumns())
+	anchor := compile(x.query.Pipeline.Anchor, newColumns())
+	tests := x.timeTests()
+	if x.query.Pipeline.Each.Op == plan.True && anchor.op != plan.True {
+		// Surviving spans are in the window, the anchor may be beside it.
+		each, tests = anchor, x.window.wide().timeTests()
+	}
+	w := x.window.wide()
+	spots, err := x.run.spots(each, w, tests)
+	if err != nil {
+		return nil, err
+	}
+	perSpot := make([][]candidate, len(spots))
+	err = x.run.each(len(spots), func(i int) error {
+		sel, err := x.run.matching(spots[i], each, tests)
+		if err != nil {
+			return err
+		}
+		got, err := x.run.candidates(spots[i], &sel)
+		if err != nil {
+			return err
+		}
+		perSpot[i] = got
+		return x.run.meter.take(x.run.ctx, int64(len(got))*2*seenBytes)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []traceRef
+	seen := map[spanid.TraceID]struct{}{}
+	for _, found := range perSpot {
+		for _, c := range found {
+			if _, ok := seen[c.id]; !ok {
+				seen[c.id] = struct{}{}
+				out = append(out, c.traceRef)
+			}
+		}
+	}
+	return out, nil
+}
+
+// eachWorker is each with the number of the goroutine, below GOMAXPROCS, for state that workers do not share.
+func (r *run) eachWorker(n int, f func(worker, i int) error) error {
+	free := make(chan int, runtime.GOMAXPROCS(0))
+	for w := range cap(free) {
+		free <- w
+	}
+	return r.each(n, func(i int) error {
+		w := <-free
+		defer func() { free <- w }()
+		return f(w, i)
+	})
+}
