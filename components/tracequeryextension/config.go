@@ -3,6 +3,7 @@ package tracequeryextension
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -25,6 +26,9 @@ type Config struct {
 	HTTPAPIPrefix string `mapstructure:"http_api_prefix"`
 	// Limits bounds what queries may cost.
 	Limits LimitsConfig `mapstructure:"limits"`
+	// TelemetryEndpoint is the URL of the Collector's own metrics, such as http://localhost:8888/metrics. If it is set,
+	// /metrics shows them too.
+	TelemetryEndpoint string `mapstructure:"telemetry_endpoint"`
 	// PprofEnabled serves Go profiles at /debug/pprof.
 	PprofEnabled bool `mapstructure:"pprof_enabled"`
 	// ShutdownTimeout is how long requests in progress may take to finish when the Collector stops or reloads.
@@ -100,6 +104,10 @@ func (c *Config) Validate() error {
 	add(c.Store.Type().String() == "", "store: must name a trace_store extension")
 	p := c.HTTPAPIPrefix
 	add(p != "" && (!strings.HasPrefix(p, "/") || strings.HasSuffix(p, "/")), "http_api_prefix: must begin with a slash and not end with one, is %q", p)
+	if c.TelemetryEndpoint != "" {
+		u, err := url.Parse(c.TelemetryEndpoint)
+		add(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "", "telemetry_endpoint: must be a URL such as http://localhost:8888/metrics, is %q", c.TelemetryEndpoint)
+	}
 	add(c.Limits.MaxTraceBytes < 0, "limits::max_trace_bytes: must not be negative, is %d", c.Limits.MaxTraceBytes)
 	add(c.Limits.Timeout <= 0, "limits::timeout: must be above 0, is %s", c.Limits.Timeout)
 	add(c.Limits.Concurrency < 0, "limits::concurrency: must not be negative, is %d", c.Limits.Concurrency)

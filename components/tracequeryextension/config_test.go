@@ -56,6 +56,7 @@ func TestAllFields(t *testing.T) {
 	}, cfg.Limits)
 	require.Equal(t, int64(64<<20), cfg.Limits.memory())
 	require.True(t, cfg.PprofEnabled)
+	require.Equal(t, "http://localhost:8888/metrics", cfg.TelemetryEndpoint)
 	require.Equal(t, 2*time.Second, cfg.ShutdownTimeout)
 }
 
@@ -69,6 +70,7 @@ func TestInvalid(t *testing.T) {
 		"negative_concurrency":   "limits::concurrency",
 		"no_queue":               "limits::queue",
 		"no_shutdown":            "shutdown_timeout",
+		"bad_telemetry":          "telemetry_endpoint: must be a URL",
 		"negative_memory":        "limits::memory_mib",
 		"negative_ranges":        "limits::max_metrics_range",
 		"negative_slow":          "limits::slow_query",

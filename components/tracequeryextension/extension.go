@@ -16,6 +16,8 @@ import (
 	"go.opentelemetry.io/collector/extension/extensioncapabilities"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/bramble-tracing/bramble/internal/exthost"
 	"github.com/bramble-tracing/bramble/internal/query"
@@ -39,6 +41,7 @@ type queryExtension struct {
 
 	service *query.Service
 	grpc    *grpc.Server
+	health  *health.Server
 	http    *http.Server
 	addr    net.Addr
 	// cancel ends the context of all requests.
@@ -68,7 +71,7 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 		return err
 	}
 	e.service = query.New(s, e.cfg.Limits.limits())
-	metrics := newMetrics(e.set.BuildInfo, e.service)
+	metrics := newMetrics(e.set.BuildInfo, e.service, e.cfg.TelemetryEndpoint)
 	e.service.OnDone(func(d query.Done) {
 		metrics.query(d)
 		logSlow(e.set.Logger, e.cfg.Limits.SlowQuery, d)
@@ -77,7 +80,7 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 		Build:    tempoapi.NewBuildInfo(e.set.BuildInfo.Command, e.set.BuildInfo.Version),
 		Observer: metrics,
 	})
-	e.grpc = newGRPCServer(api, metrics, e.set.Logger)
+	e.grpc, e.health = newGRPCServer(api, metrics, e.set.Logger)
 	handler := &portHandler{ext: e, api: api, metrics: metrics.handler(), log: e.set.Logger}
 	if e.cfg.PprofEnabled {
 		handler.pprof = pprofHandler()
@@ -123,19 +126,26 @@ func (e *queryExtension) adapt(s *http.Server) context.Context {
 
 // Ready is called when all pipelines run.
 func (e *queryExtension) Ready() error {
-	e.state.CompareAndSwap(stateStarting, stateReady)
+	if e.state.CompareAndSwap(stateStarting, stateReady) {
+		e.health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_SERVING)
+	}
 	return nil
 }
 
 // NotReady is called before the pipelines are stopped.
 func (e *queryExtension) NotReady() error {
 	e.state.Store(stateStopping)
+	if e.health != nil {
+		e.health.Shutdown() // All its services are not serving from now on.
+	}
 	return nil
 }
 
 // Shutdown stops listening and waits for requests; see the package comment.
 func (e *queryExtension) Shutdown(ctx context.Context) error {
-	e.state.Store(stateStopping)
+	if err := e.NotReady(); err != nil {
+		return err
+	}
 	if e.http == nil || e.addr == nil {
 		return nil
 	}

@@ -29,6 +29,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
@@ -73,10 +74,14 @@ func TestOnePort(t *testing.T) {
 
 func requireServing(t *testing.T, ctx context.Context, e *queryExtension, creds credentials.TransportCredentials) {
 	t.Helper()
-	conn, err := grpc.NewClient(e.addr.String(), grpc.WithTransportCredentials(creds))
+	conn, err := grpc.NewClient(e.addr.String(), grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
 	require.NoError(t, err)
 	defer conn.Close()
-	answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}) // H-08
+	answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+	require.NoError(t, err)
+	require.Equal(t, grpc_health_v1.HealthCheckResponse_NOT_SERVING, answer.GetStatus(), "the pipelines have not started")
+	require.NoError(t, e.Ready())
+	answer, err = grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}) // H-08
 	require.NoError(t, err)
 	require.Equal(t, grpc_health_v1.HealthCheckResponse_SERVING, answer.GetStatus())
 }
@@ -104,12 +109,11 @@ func TestAuth(t *testing.T) {
 	e := start(t, someTrace(t), func(c *Config) {
 		c.Auth = configoptional.Some(confighttp.AuthConfig{Config: configauth.Config{AuthenticatorID: authID}})
 	})
-	require.NoError(t, e.Ready())
 	c := client(t, http1, nil)
 	for _, path := range []string{"/api/echo", "/metrics", "/status", "/api/traces/2a", "/nowhere"} {
 		require.Equal(t, http.StatusUnauthorized, get(t, c, e.url(path)).code, path)
 	}
-	require.Equal(t, http.StatusOK, get(t, c, e.url("/ready")).code)
+	require.Equal(t, http.StatusServiceUnavailable, get(t, c, e.url("/ready")).code)
 	require.Equal(t, http.StatusOK, get(t, c, e.url("/api/echo"), "Authorization", "Bearer letmein").code)
 
 	conn, err := grpc.NewClient(e.addr.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -118,6 +122,7 @@ func TestAuth(t *testing.T) {
 	_, err = grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
 	require.Equal(t, codes.Unauthenticated, status.Code(err))
 	requireServing(t, bearer(t.Context(), "letmein"), e, insecure.NewCredentials())
+	require.Equal(t, http.StatusOK, get(t, c, e.url("/ready")).code)
 }
 
 func TestPages(t *testing.T) {

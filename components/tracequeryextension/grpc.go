@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	_ "google.golang.org/grpc/encoding/gzip" // Clients may send and ask for gzip.
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -15,12 +16,15 @@ import (
 	"github.com/bramble-tracing/bramble/internal/tempoapi"
 )
 
-// newGRPCServer returns a server for ServeHTTP: it listens to nothing itself.
-func newGRPCServer(api *tempoapi.API, m *metrics, log *zap.Logger) *grpc.Server {
+// newGRPCServer returns a server for ServeHTTP: it listens to nothing itself. The health service (H-08) says the same
+// as /ready.
+func newGRPCServer(api *tempoapi.API, m *metrics, log *zap.Logger) (*grpc.Server, *health.Server) {
 	s := grpc.NewServer(grpc.StreamInterceptor(observeStreams(m, log)))
 	api.RegisterGRPC(s)
-	grpc_health_v1.RegisterHealthServer(s, health.NewServer()) // H-08; "" is SERVING.
-	return s
+	h := health.NewServer()
+	h.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	grpc_health_v1.RegisterHealthServer(s, h)
+	return s, h
 }
 
 // observeStreams measures streams and turns a panic, which would end the process, into an error.

@@ -13,10 +13,11 @@ import (
 	"github.com/bramble-tracing/bramble/internal/query"
 )
 
-// metrics is what /metrics shows (H-05): this process and this extension. The Collector's own telemetry, which has
-// what receivers, processors, exporters and the store count, is on its own port (8888).
+// metrics is what /metrics shows (H-05): this process and this extension, and what the Collector's own telemetry has
+// on its port (8888) about receivers, processors, exporters and the store, if the configuration says where that is.
 type metrics struct {
 	registry *prometheus.Registry
+	gather   prometheus.Gatherers
 	duration *prometheus.HistogramVec
 	wait     *prometheus.HistogramVec
 	spans    *prometheus.CounterVec
@@ -26,7 +27,7 @@ type metrics struct {
 // seconds are the bounds of histograms of time.
 var seconds = []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 25, 50}
 
-func newMetrics(build component.BuildInfo, s *query.Service) *metrics {
+func newMetrics(build component.BuildInfo, s *query.Service, telemetryEndpoint string) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -64,6 +65,12 @@ func newMetrics(build component.BuildInfo, s *query.Service) *metrics {
 			prometheus.GaugeOpts{Name: g.name, Help: g.help, ConstLabels: prometheus.Labels{"kind": g.kind}},
 			func() float64 { return float64(g.value(s.Load())) }))
 	}
+	m.gather = prometheus.Gatherers{m.registry}
+	if telemetryEndpoint != "" {
+		t := newTelemetry(telemetryEndpoint)
+		m.registry.MustRegister(t.up)
+		m.gather = prometheus.Gatherers{t, m.registry}
+	}
 	return m
 }
 
@@ -80,5 +87,5 @@ func (m *metrics) query(d query.Done) {
 }
 
 func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	return promhttp.HandlerFor(m.gather, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }

@@ -1,6 +1,10 @@
 package query
 
-import "time"
+import (
+	"time"
+
+	"github.com/bramble-tracing/bramble/internal/traceql/exec"
+)
 
 // SearchRequest asks for traces with matching spans.
 type SearchRequest struct {
@@ -54,17 +58,4 @@ type MetricsRequest struct {
 }
 
 // DefaultStep returns the step for a range without one: about 240 samples, at round times (contract 6.4).
-func DefaultStep(r time.Duration) time.Duration {
-	const samples = 240
-	d := r / samples
-	if r < time.Minute {
-		const least = 50 * time.Millisecond
-		return max(d.Truncate(least), least)
-	}
-	for _, unit := range [...]time.Duration{time.Hour, 5 * time.Minute, time.Minute, 15 * time.Second, 5 * time.Second} {
-		if d > unit {
-			return d.Truncate(unit)
-		}
-	}
-	return max(d.Truncate(time.Second), time.Second)
-}
+func DefaultStep(r time.Duration) time.Duration { return exec.DefaultStep(r) }

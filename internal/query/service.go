@@ -75,13 +75,16 @@ type Service struct {
 	done           func(Done)
 }
 
+// lookupQueue is how many times more lookups than searches may wait: they take milliseconds each.
+const lookupQueue = 20
+
 // New returns a service over the store, which it does not own.
 func New(s store.Viewer, l Limits) *Service {
 	l = l.withDefaults()
 	return &Service{
 		store:   s,
 		limits:  l,
-		lookups: newAdmission(l.Concurrency, l.Queue),
+		lookups: newAdmission(l.Concurrency, lookupQueue*l.Queue),
 		scans:   newAdmission(l.Concurrency, l.Queue),
 		memory:  memlimit.New("memory of queries", l.Memory),
 	}

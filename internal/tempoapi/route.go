@@ -1,7 +1,6 @@
 package tempoapi
 
 import (
-	"net/http"
 	"net/url"
 	"strings"
 )
@@ -11,10 +10,10 @@ var exactEndpoints = []endpoint{
 	{"/api/echo", (*API).echo},
 	{"/api/status/buildinfo", (*API).buildInfo},
 	{"/api/search", (*API).search},
-	{"/api/search/tags", (*API).notYet},
-	{"/api/v2/search/tags", (*API).notYet},
-	{"/api/metrics/query_range", (*API).notYet},
-	{"/api/metrics/query", (*API).notYet},
+	{"/api/search/tags", (*API).tags},
+	{"/api/v2/search/tags", (*API).tagsV2},
+	{"/api/metrics/query_range", (*API).queryRange},
+	{"/api/metrics/query", (*API).queryInstant},
 }
 
 // patternEndpoints have one variable part. It is taken from the escaped path and unescaped once, so that it may hold
@@ -22,8 +21,8 @@ var exactEndpoints = []endpoint{
 var patternEndpoints = []endpoint{
 	{"/api/traces/{traceID}", (*API).traceV1},
 	{"/api/v2/traces/{traceID}", (*API).traceV2},
-	{"/api/search/tag/{name}/values", (*API).notYet},
-	{"/api/v2/search/tag/{name}/values", (*API).notYet},
+	{"/api/search/tag/{name}/values", (*API).values},
+	{"/api/v2/search/tag/{name}/values", (*API).valuesV2},
 }
 
 // find returns the endpoint of a path and the unescaped variable part, or nil. Paths are not cleaned: `..` and `//`
@@ -62,9 +61,4 @@ func matchPattern(route, path string) (string, bool) {
 		return "", false
 	}
 	return arg, true
-}
-
-// notYet answers for endpoints of the API that this version does not have. An empty answer would look like one.
-func (a *API) notYet(_ http.ResponseWriter, r *http.Request, _ string) error {
-	return &statusError{code: http.StatusNotImplemented, text: r.URL.Path + " is not there yet in this version of Bramble; traces can be read by id at /api/v2/traces/{traceID}"}
 }

@@ -1,6 +1,7 @@
 package tempoapi
 
 import (
+	"context"
 	"net"
 
 	"google.golang.org/grpc"
@@ -27,3 +28,6 @@ func first(list []string) string {
 	}
 	return list[0]
 }
+
+// contexter is a request of either protocol.
+type contexter interface{ Context() context.Context }

@@ -1,0 +1,102 @@
+package query
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql"
+	"github.com/bramble-tracing/bramble/internal/traceql/exec"
+	"github.com/bramble-tracing/bramble/internal/traceql/parser"
+	"github.com/bramble-tracing/bramble/internal/traceql/plan"
+)
+
+// MetricsResult is the answer of Metrics.
+type MetricsResult struct {
+	// Series are ordered by the number of labels and then by labels (M-11).
+	Series []Series
+	// Partial says what is missing; empty if nothing is (M-12).
+	Partial string
+	Stats   Stats
+}
+
+// Series is one time series. An instant query has one sample at most.
+type Series struct {
+	Labels    []store.Attr
+	Samples   []Sample
+	Exemplars []Exemplar
+}
+
+// Sample is one value at a time in Unix milliseconds.
+type Sample struct {
+	TimeMillis int64
+	Value      float64
+}
+
+// Exemplar is a span that a value comes from.
+type Exemplar struct {
+	Labels     []store.Attr
+	TimeMillis int64
+	Value      float64
+}
+
+// Metrics computes time series from spans.
+func (s *Service) Metrics(ctx context.Context, r MetricsRequest) (*MetricsResult, error) {
+	p, err := compileMetrics(r.Query)
+	if err != nil {
+		return nil, err
+	}
+	d := &Done{Kind: "range", Query: r.Query, StartNano: r.StartNano, EndNano: r.EndNano, Client: r.Client}
+	if r.Instant {
+		d.Kind = "instant"
+	}
+	var out *MetricsResult
+	err = s.run(ctx, s.scans, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
+		res, err := exec.Metrics(ctx, v, p, exec.MetricsOptions{
+			Start: clampNano(r.StartNano), End: clampNano(r.EndNano), Step: r.Step, Instant: r.Instant,
+			MaxSeries: r.MaxSeries, Exemplars: r.Exemplars, Budget: budget,
+		})
+		if err != nil {
+			return err
+		}
+		d.Stats = statsOf(res.Stats)
+		out = metricsResult(res)
+		return nil
+	})
+	return out, err
+}
+
+// compileMetrics gives errors the prefixes that Tempo's metrics endpoints have (contract section 11, S-01).
+func compileMetrics(q string) (*plan.Query, error) {
+	p, err := traceql.Compile(q)
+	var syntax *parser.Error
+	switch {
+	case errors.As(err, &syntax):
+		return nil, &InvalidError{Err: err}
+	case err != nil:
+		return nil, &InvalidError{Reason: "compiling query", Err: err}
+	case len(p.Metrics) == 0:
+		return nil, &InvalidError{Err: exec.ErrNotMetrics} // M-05
+	}
+	return p, nil
+}
+
+func metricsResult(res *exec.MetricsResult) *MetricsResult {
+	out := &MetricsResult{Series: make([]Series, len(res.Series)), Stats: statsOf(res.Stats)}
+	if res.Truncated {
+		out.Partial = "the number of series was cut to the limit; ask for fewer groups or raise maxSeries"
+	}
+	for i := range res.Series {
+		s := &res.Series[i]
+		series := Series{Labels: attrsOf(s.Labels), Samples: make([]Sample, len(s.Samples))}
+		for k, p := range s.Samples {
+			series.Samples[k] = Sample{TimeMillis: p.Millis, Value: p.Value}
+		}
+		for _, e := range s.Exemplars {
+			series.Exemplars = append(series.Exemplars, Exemplar{Labels: attrsOf(e.Labels), TimeMillis: e.Millis, Value: e.Value})
+		}
+		out.Series[i] = series
+	}
+	return out
+}
