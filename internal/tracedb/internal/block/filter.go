@@ -3,6 +3,7 @@ package block
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -63,49 +64,98 @@ func filterRows(src source, p *store.Predicate, sel *store.Bitmap) error {
 	return nil
 }
 
-// filterColumn decides by one column: once per dictionary entry, or once per row.
+// filterColumn decides by one column: once per dictionary entry, or once per value.
 func (b *Block) filterColumn(s *columnSource, p *store.Predicate, sel *store.Bitmap) error {
-	absent := p.Op == store.OpNotExists
-	if s.v.Dict == nil {
-		var one [1]store.Value
-		for r := range sel.Rows() {
-			keep := absent
-			if i := s.v.Index(r); i >= 0 {
-				one[0] = s.v.Value(i)
-				keep = p.MatchSpan(one[:])
-			}
-			if !keep {
-				sel.Clear(r)
-			}
+	var keep store.Bitmap
+	if p.Op == store.OpExists || p.Op == store.OpNotExists {
+		present(s.v, &keep)
+		if p.Op == store.OpExists {
+			sel.And(&keep)
+		} else {
+			sel.AndNot(&keep)
 		}
 		return nil
 	}
-	match := b.matches(s.from, s.v.Dict, p)
-	for r := range sel.Rows() {
-		keep := absent
-		if i := s.v.Index(r); i >= 0 {
-			keep = match[s.v.Codes[i]]
-		}
-		if !keep {
-			sel.Clear(r)
-		}
+	if !sel.Any() {
+		return nil
 	}
+	switch lo, hi, ok := intRange(p); {
+	case s.v.Dict != nil:
+		match := b.matches(s.from, s.v.Dict, p)
+		for row, i := range s.v.All() {
+			if match[s.v.Codes[i]] {
+				keep.Set(row)
+			}
+		}
+	case ok && s.v.Type() == store.TypeInt:
+		for row, i := range s.v.All() {
+			if n := int64(s.v.Num(i)); n >= lo && n <= hi { //nolint:gosec // the bits
+				keep.Set(row)
+			}
+		}
+	default:
+		return filterRows(s, p, sel)
+	}
+	sel.And(&keep)
 	return nil
+}
+
+// intRange turns a comparison of an int column into a range, which may be empty. ok is false if that is not possible.
+func intRange(p *store.Predicate) (lo, hi int64, ok bool) {
+	if len(p.Values) != 1 || p.Values[0].Type != store.TypeInt {
+		return 0, 0, false
+	}
+	n := p.Values[0].Int()
+	switch p.Op {
+	case store.OpEq:
+		return n, n, true
+	case store.OpLe:
+		return math.MinInt64, n, true
+	case store.OpGe:
+		return n, math.MaxInt64, true
+	case store.OpLt:
+		if n == math.MinInt64 {
+			return 0, -1, true
+		}
+		return math.MinInt64, n - 1, true
+	case store.OpGt:
+		if n == math.MaxInt64 {
+			return 0, -1, true
+		}
+		return n + 1, math.MaxInt64, true
+	}
+	return 0, 0, false
+}
+
+// present marks the rows that have a value.
+func present(v *column.Values, keep *store.Bitmap) {
+	for row := range v.All() {
+		keep.Set(row)
+	}
 }
 
 // filterRefs decides once per distinct value of the resources or scopes.
 func filterRefs(s *refSource, p *store.Predicate, sel *store.Bitmap) error {
 	match := matchAll(s.col.dict, p)
-	absent := p.Op == store.OpNotExists
-	for r := range sel.Rows() {
-		c, err := s.code(r)
-		if err != nil {
-			return err
-		}
-		if c == store.NoCode && !absent || c != store.NoCode && !match[c] {
-			sel.Clear(r)
+	byID := make([]bool, len(s.col.codes))
+	for id, c := range s.col.codes {
+		if c == store.NoCode {
+			byID[id] = p.Op == store.OpNotExists
+		} else {
+			byID[id] = match[c]
 		}
 	}
+	var keep store.Bitmap
+	for row, i := range s.ids.All() {
+		id := s.ids.Num(i) + uint64(s.base) //nolint:gosec // not negative
+		if id >= uint64(len(byID)) {
+			return s.b.corrupt(fileSpans, fmt.Errorf("a span refers to resource or scope %d of %d", id, len(byID)))
+		}
+		if byID[id] {
+			keep.Set(row)
+		}
+	}
+	sel.And(&keep)
 	return nil
 }
 

@@ -91,7 +91,7 @@ var metaHeadLen = len(fmt.Sprintf(metaHead, 0))
 
 // encodeMeta returns the contents of meta.json.
 func encodeMeta(m *Meta) ([]byte, error) {
-	body, err := json.MarshalIndent(m, "", " ")
+	body, err := json.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("encode meta: %w", err)
 	}

@@ -331,7 +331,7 @@ func schemaElement(w *thriftWriter, s *Spec) {
 		w.end()
 	case s.Timestamp:
 		w.open(10)
-		w.open(8) // TIMESTAMP
+		w.open(8)           // TIMESTAMP
 		w.boolean(1, false) // isAdjustedToUTC: DuckDB would cut UTC timestamps to microseconds
 		w.open(2)
 		w.open(3) // NANOS

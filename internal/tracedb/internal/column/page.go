@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"math"
+	"math/bits"
 
 	"github.com/bramble-tracing/bramble/internal/store"
 )
@@ -43,6 +45,32 @@ func (v *Values) Index(row int) int {
 		return row
 	}
 	return v.Present.Index(row)
+}
+
+// Type returns the type of the values.
+func (v *Values) Type() store.ValueType { return v.typ }
+
+// All yields the rows that have a value, ascending, with the value's place.
+func (v *Values) All() iter.Seq2[int, int] {
+	return func(yield func(row, i int) bool) {
+		if v.Present == nil {
+			for i := range v.Rows {
+				if !yield(i, i) {
+					return
+				}
+			}
+			return
+		}
+		n := 0
+		for w, marks := range v.Present.words {
+			for ; marks != 0; marks &= marks - 1 {
+				if !yield(w<<6+bits.TrailingZeros64(marks), n) {
+					return
+				}
+				n++
+			}
+		}
+	}
 }
 
 // Text returns the i-th value of a column of text without dictionary.

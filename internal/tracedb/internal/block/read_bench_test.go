@@ -1,0 +1,135 @@
+package block
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bramble-tracing/bramble/internal/fsx"
+	"github.com/bramble-tracing/bramble/internal/store"
+)
+
+// benchBlock writes a block of the reference workload to the disk.
+func benchBlock(b *testing.B, n int) (dir string, batch *store.Batch) {
+	b.Helper()
+	dir = b.TempDir()
+	require.NoError(b, os.Mkdir(filepath.Join(dir, "blocks"), 0o755))
+	batch = workload(n)
+	w, err := NewWriter(fsx.OS{}, filepath.Join(dir, "blocks"), WriterOptions{ID: "x"})
+	require.NoError(b, err)
+	require.NoError(b, w.Append(b.Context(), batch))
+	_, err = w.Finish(b.Context())
+	require.NoError(b, err)
+	return filepath.Join(dir, "blocks"), batch
+}
+
+func BenchmarkFilter(b *testing.B) {
+	dir, batch := benchBlock(b, 300_000)
+	span := func(key string) store.Column { return store.Column{Scope: store.ScopeSpan, Name: key} }
+	eq := func(c store.Column, v store.Value) *store.Predicate {
+		return &store.Predicate{Column: c, Op: store.OpEq, Values: []store.Value{v}}
+	}
+	predicates := map[string]*store.Predicate{
+		"status_code=500": eq(span("http.response.status_code"), store.Int(500)),
+		"route":           eq(span("http.route"), store.String("/api/cart")),
+		"service":         eq(store.Column{Scope: store.ScopeResource, Name: "service.name"}, store.String("cart")),
+		"duration>1s":     {Column: store.Intrinsic(store.SpanDuration), Op: store.OpGt, Values: []store.Value{store.Int(1e9)}},
+		"url":             eq(span("url.full"), store.String("nothing")),
+	}
+	for _, cache := range []int64{0, 256 << 20} {
+		for name, p := range predicates {
+			b.Run(fmt.Sprintf("%s/cache=%dMiB", name, cache>>20), func(b *testing.B) {
+				r, err := NewReader(fsx.OS{}, NewLRU(cache), 1)
+				require.NoError(b, err)
+				defer r.Close()
+				blk, err := r.Open(filepath.Join(dir, "x"))
+				require.NoError(b, err)
+				info := blk.Info()
+				for b.Loop() {
+					for g := range info.Granules() {
+						var sel store.Bitmap
+						sel.Fill(info.GranuleLen(g))
+						if !blk.MayMatch(g, p) {
+							continue
+						}
+						if err := blk.Filter(b.Context(), g, p, &sel); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(batch.Spans)), "ns/span")
+				require.NoError(b, blk.Release())
+			})
+		}
+	}
+}
+
+func BenchmarkTrace(b *testing.B) {
+	dir, batch := benchBlock(b, 300_000)
+	for _, cache := range []int64{8 << 20, 512 << 20} {
+		b.Run(fmt.Sprintf("cache=%dMiB", cache>>20), func(b *testing.B) {
+			r, err := NewReader(fsx.OS{}, NewLRU(cache), 1)
+			require.NoError(b, err)
+			defer r.Close()
+			blk, err := r.Open(filepath.Join(dir, "x"))
+			require.NoError(b, err)
+			i := 0
+			for b.Loop() {
+				i = (i + 104_729) % len(batch.Spans)
+				rows, err := blk.TraceRows(b.Context(), batch.Spans[i].TraceID, nil)
+				if err != nil || len(rows) == 0 {
+					b.Fatal(err)
+				}
+				var out store.Batch
+				if err := blk.Spans(b.Context(), rows, &out); err != nil {
+					b.Fatal(err)
+				}
+			}
+			require.NoError(b, blk.Release())
+		})
+	}
+}
+
+// BenchmarkReadAll reads all spans back, as compaction does.
+func BenchmarkReadAll(b *testing.B) {
+	dir, batch := benchBlock(b, 300_000)
+	r, err := NewReader(fsx.OS{}, NewLRU(64<<20), 1)
+	require.NoError(b, err)
+	defer r.Close()
+	blk, err := r.Open(filepath.Join(dir, "x"))
+	require.NoError(b, err)
+	rows := make([]uint32, 0, store.GranuleRows)
+	for b.Loop() {
+		for from := 0; from < len(batch.Spans); from += store.GranuleRows {
+			rows = rows[:0]
+			for i := from; i < min(from+store.GranuleRows, len(batch.Spans)); i++ {
+				rows = append(rows, uint32(i))
+			}
+			var out store.Batch
+			if err := blk.Spans(b.Context(), rows, &out); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(batch.Spans)), "ns/span")
+	require.NoError(b, blk.Release())
+}
+
+func BenchmarkOpen(b *testing.B) {
+	dir, _ := benchBlock(b, 100_000)
+	r, err := NewReader(fsx.OS{}, NewLRU(64<<20), 1)
+	require.NoError(b, err)
+	defer r.Close()
+	for b.Loop() {
+		blk, err := r.Open(filepath.Join(dir, "x"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := blk.Release(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
