@@ -348,3 +348,35 @@ func TestRetention(t *testing.T) {
 		require.Greater(t, db.Stats().WALBytes, int64(limit/2), "no more is dropped than needed")
 	})
 }
+
+// TestDropFreesExactly drops the oldest of heads with one log record each: after a restart that one is gone and no
+// other.
+func TestDropFreesExactly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := &sized{Mem: fsx.NewMem()}
+		fsys.free.Store(500)
+		opts := tracedb.Options{
+			FS: fsys, Dir: "data", Retention: tracedb.Retention{MinFreePercentage: 10},
+			Listener: &tracedb.Listener{HeadDropped: func(tracedb.HeadDropped) { fsys.free.Store(500) }},
+		}
+		db := open(t, opts)
+		g := testkit.NewGenerator(8)
+		want := &store.Batch{}
+		for i := range 4 {
+			b := g.Batch(20)
+			require.NoError(t, db.Append(t.Context(), b))
+			require.NoError(t, db.Cut())
+			if i > 0 {
+				merge(want, b)
+			}
+		}
+		fsys.free.Store(10)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		got, _ := everything(t, db)
+		storetest.RequireSameSpans(t, want, got)
+		require.NoError(t, db.Close(t.Context()))
+		got, _ = everything(t, open(t, opts))
+		storetest.RequireSameSpans(t, want, got)
+	})
+}
