@@ -138,5 +138,5 @@ func (c *LimitsConfig) memory() int64 {
 	if err != nil {
 		return 0 // The query service's default.
 	}
-	return int64(min(total/10, most)) //nolint:gosec // At most 512 MiB.
+	return int64(min(total/10, most))
 }

@@ -65,7 +65,7 @@ func newQueryExtension(set extension.Settings, cfg *Config) *queryExtension {
 func (e *queryExtension) Dependencies() []component.ID { return []component.ID{e.cfg.Store} }
 
 // Start listens and serves. The context is not kept.
-func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
+func (e *queryExtension) Start(ctx context.Context, host component.Host) error { //nolint:contextcheck // Requests have a context of their own.
 	s, err := exthost.Find[store.Viewer](host, e.cfg.Store)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -69,10 +70,10 @@ func TestOnePort(t *testing.T) {
 			require.Equal(t, http.StatusOK, get(t, c, e.url("/api/echo")).code)
 		})
 	}
-	t.Run("gRPC", func(t *testing.T) { requireServing(t, t.Context(), e, insecure.NewCredentials()) })
+	t.Run("gRPC", func(t *testing.T) { requireServing(t.Context(), t, e, insecure.NewCredentials()) })
 }
 
-func requireServing(t *testing.T, ctx context.Context, e *queryExtension, creds credentials.TransportCredentials) {
+func requireServing(ctx context.Context, t *testing.T, e *queryExtension, creds credentials.TransportCredentials) {
 	t.Helper()
 	conn, err := grpc.NewClient(e.addr.String(), grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
 	require.NoError(t, err)
@@ -101,7 +102,7 @@ func TestOnePortTLS(t *testing.T) {
 			require.Equal(t, map[string]int{"HTTP/1.1": 1, "HTTP/2": 2}[name], a.proto)
 		})
 	}
-	t.Run("gRPC", func(t *testing.T) { requireServing(t, t.Context(), e, credentials.NewTLS(conf.Clone())) })
+	t.Run("gRPC", func(t *testing.T) { requireServing(t.Context(), t, e, credentials.NewTLS(conf.Clone())) })
 }
 
 // TestAuth shows that the authenticator guards HTTP and gRPC, and that probes need no credentials.
@@ -121,7 +122,7 @@ func TestAuth(t *testing.T) {
 	defer conn.Close()
 	_, err = grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
 	require.Equal(t, codes.Unauthenticated, status.Code(err))
-	requireServing(t, bearer(t.Context(), "letmein"), e, insecure.NewCredentials())
+	requireServing(bearer(t.Context(), "letmein"), t, e, insecure.NewCredentials())
 	require.Equal(t, http.StatusOK, get(t, c, e.url("/ready")).code)
 }
 
@@ -172,7 +173,7 @@ func TestMount(t *testing.T) {
 	e := start(t, someTrace(t), nil)
 	c := client(t, http1, nil)
 	page := func(text string) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, text+" "+r.URL.Path) })
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s %s", text, r.URL.Path) })
 	}
 	unmountRoot, err := e.Mount(webmount.Mount{Prefix: "/", Handler: page("root"), Title: "Home"})
 	require.NoError(t, err)

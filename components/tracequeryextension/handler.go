@@ -90,7 +90,7 @@ func (h *portHandler) recover(w http.ResponseWriter, r *http.Request) {
 	if p == nil {
 		return
 	}
-	if p == http.ErrAbortHandler { //nolint:errorlint,err113 // As net/http compares it.
+	if p == http.ErrAbortHandler { //nolint:errorlint // As net/http compares it.
 		panic(p)
 	}
 	h.log.Error("a request made the query API panic", zap.String("path", r.URL.Path), zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", debug.Stack()))

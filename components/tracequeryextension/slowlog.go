@@ -26,7 +26,7 @@ func logSlow(log *zap.Logger, limit time.Duration, d query.Done) {
 		zap.Uint64("inspected_traces", d.Stats.Traces), zap.Uint64("inspected_bytes", d.Stats.Bytes),
 	}
 	if d.EndNano > 0 {
-		fields = append(fields, zap.Duration("range", time.Duration(d.EndNano-d.StartNano))) //nolint:gosec // At most years.
+		fields = append(fields, zap.Duration("range", time.Duration(d.EndNano-d.StartNano)))
 	}
 	log.Warn("slow query", append(fields, zap.Error(d.Err))...)
 }

@@ -1,7 +1,7 @@
 package tracequeryextension
 
 import (
-	"io"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -12,7 +12,7 @@ import (
 // TestCollectorTelemetry: one scrape has our metrics and the Collector's, and ours also when those are out of reach.
 func TestCollectorTelemetry(t *testing.T) {
 	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `# HELP otelcol_receiver_accepted_spans Spans.
+		fmt.Fprintf(w, `# HELP otelcol_receiver_accepted_spans Spans.
 # TYPE otelcol_receiver_accepted_spans counter
 otelcol_receiver_accepted_spans{receiver="otlp",transport="grpc"} 42
 # TYPE go_goroutines gauge

@@ -3,7 +3,7 @@ package query
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -124,7 +124,7 @@ func TestAdmissionRandom(t *testing.T) {
 				if (i+j)%3 == 0 {
 					go cancel()
 				}
-				if a.acquire(ctx, fmt.Sprint(i%7)) == nil {
+				if a.acquire(ctx, strconv.Itoa(i%7)) == nil {
 					n := running.Add(1)
 					for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
 					}

@@ -32,6 +32,6 @@ func (d *Done) estimate(v store.View) {
 		if d.EndNano > 0 && i.MinStartNano > d.EndNano || i.MaxEndNano < d.StartNano && i.MaxStartNano < d.StartNano {
 			continue
 		}
-		d.EstimatedSpans += uint64(max(0, i.Rows)) //nolint:gosec // Not negative.
+		d.EstimatedSpans += uint64(max(0, i.Rows))
 	}
 }

@@ -17,7 +17,7 @@ type Stats struct {
 }
 
 func statsOf(s exec.Stats) Stats {
-	return Stats{Traces: uint64(max(0, s.Traces)), Spans: uint64(max(0, s.Spans)), Bytes: uint64(max(0, s.Bytes))} //nolint:gosec // Not negative.
+	return Stats{Traces: uint64(max(0, s.Traces)), Spans: uint64(max(0, s.Spans)), Bytes: uint64(max(0, s.Bytes))}
 }
 
 // SearchResult is the answer of Search.
@@ -97,7 +97,7 @@ func compileSearch(r SearchRequest) (*plan.Query, error) {
 // clampNano makes a time fit for the plan's signed ones.
 func clampNano(n uint64) int64 {
 	const most = 1<<63 - 1
-	return int64(min(n, most)) //nolint:gosec // Clamped.
+	return int64(min(n, most))
 }
 
 // searchResult copies what exec found, so that nothing of the view is in it. bare rows have no counts of services, as

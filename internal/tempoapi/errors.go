@@ -31,8 +31,7 @@ func badRequestf(format string, args ...any) error {
 
 // statusOf returns the HTTP status of an error (C-11).
 func statusOf(err error) int {
-	var s *statusError
-	if errors.As(err, &s) {
+	if s, ok := errors.AsType[*statusError](err); ok {
 		return s.code
 	}
 	switch query.KindOf(err) {

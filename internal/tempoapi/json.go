@@ -21,10 +21,10 @@ func (w *jsonWriter) comma() {
 	}
 }
 
-// open starts an object or array that is an element of a list or the whole text.
-func (w *jsonWriter) open(c byte) {
+// object starts an object that is an element of a list or the whole text.
+func (w *jsonWriter) object() {
 	w.comma()
-	w.b = append(w.b, c)
+	w.b = append(w.b, '{')
 }
 
 func (w *jsonWriter) close(c byte) { w.b = append(w.b, c) }

@@ -15,7 +15,7 @@ var statusNames = []string{"COMPLETE", "PARTIAL"}
 // searchJSON is S-20 to S-32: traces and metrics are always there.
 func searchJSON(m *tempopb.SearchResponse) []byte {
 	var w jsonWriter
-	w.open('{')
+	w.object()
 	w.openField("traces", '[')
 	for _, t := range m.GetTraces() {
 		w.traceRow(t)
@@ -27,7 +27,7 @@ func searchJSON(m *tempopb.SearchResponse) []byte {
 }
 
 func (w *jsonWriter) traceRow(t *tempopb.TraceSearchMetadata) {
-	w.open('{')
+	w.object()
 	w.stringField("traceID", t.GetTraceID())
 	w.stringField("rootServiceName", t.GetRootServiceName())
 	w.stringField("rootTraceName", t.GetRootTraceName())
@@ -64,11 +64,11 @@ func (w *jsonWriter) serviceStats(stats map[string]*tempopb.ServiceStats) {
 }
 
 func (w *jsonWriter) spanSet(s *tempopb.SpanSet) {
-	w.open('{')
+	w.object()
 	if spans := s.GetSpans(); len(spans) > 0 {
 		w.openField("spans", '[')
 		for _, p := range spans {
-			w.open('{')
+			w.object()
 			w.stringField("spanID", p.GetSpanID())
 			w.stringField("name", p.GetName())
 			w.uint64Field("startTimeUnixNano", p.GetStartTimeUnixNano())
@@ -117,7 +117,7 @@ func valuesJSON(m *tempopb.SearchTagValuesResponse) []byte {
 
 func listJSON(key string, list []string, m *tempopb.MetadataMetrics) []byte {
 	var w jsonWriter
-	w.open('{')
+	w.object()
 	w.openField(key, '[')
 	for _, s := range list {
 		w.text(s)
@@ -131,10 +131,10 @@ func listJSON(key string, list []string, m *tempopb.MetadataMetrics) []byte {
 // tagsV2JSON is G-02.
 func tagsV2JSON(m *tempopb.SearchTagsV2Response) []byte {
 	var w jsonWriter
-	w.open('{')
+	w.object()
 	w.openField("scopes", '[')
 	for _, s := range m.GetScopes() {
-		w.open('{')
+		w.object()
 		w.stringField("name", s.GetName())
 		w.strings("tags", s.GetTags())
 		w.close('}')
@@ -148,10 +148,10 @@ func tagsV2JSON(m *tempopb.SearchTagsV2Response) []byte {
 // valuesV2JSON is V-02: an empty string is an entry without value.
 func valuesV2JSON(m *tempopb.SearchTagValuesV2Response) []byte {
 	var w jsonWriter
-	w.open('{')
+	w.object()
 	w.openField("tagValues", '[')
 	for _, v := range m.GetTagValues() {
-		w.open('{')
+		w.object()
 		w.stringField("type", v.GetType())
 		w.stringField("value", v.GetValue())
 		w.close('}')
@@ -169,7 +169,7 @@ func valuesLLM(m *tempopb.SearchTagValuesV2Response) []byte {
 		byType[v.GetType()] = append(byType[v.GetType()], v.GetValue())
 	}
 	var w jsonWriter
-	w.open('{')
+	w.object()
 	for _, t := range slices.Sorted(maps.Keys(byType)) {
 		w.text(t)
 		w.b = append(w.b, ':', '[')
@@ -185,15 +185,15 @@ func valuesLLM(m *tempopb.SearchTagValuesV2Response) []byte {
 // rangeJSON is M-10 to M-14: series is there also when it is empty, samples of value 0 have no value.
 func rangeJSON(m *tempopb.QueryRangeResponse) []byte {
 	var w jsonWriter
-	w.open('{')
+	w.object()
 	w.openField("series", '[')
 	for _, s := range m.GetSeries() {
-		w.open('{')
+		w.object()
 		w.keyValues("labels", s.GetLabels())
 		if samples := s.GetSamples(); len(samples) > 0 {
 			w.openField("samples", '[')
 			for _, p := range samples {
-				w.open('{')
+				w.object()
 				w.timestamp(p.GetTimestampMs())
 				w.doubleField("value", p.GetValue())
 				w.close('}')
@@ -216,7 +216,7 @@ func (w *jsonWriter) exemplars(list []*tempopb.Exemplar) {
 	}
 	w.openField("exemplars", '[')
 	for _, e := range list {
-		w.open('{')
+		w.object()
 		w.keyValues("labels", e.GetLabels())
 		w.doubleField("value", e.GetValue())
 		w.timestamp(e.GetTimestampMs())
@@ -228,11 +228,11 @@ func (w *jsonWriter) exemplars(list []*tempopb.Exemplar) {
 // instantJSON has no series field when there are none (M-13).
 func instantJSON(m *tempopb.QueryInstantResponse) []byte {
 	var w jsonWriter
-	w.open('{')
+	w.object()
 	if series := m.GetSeries(); len(series) > 0 {
 		w.openField("series", '[')
 		for _, s := range series {
-			w.open('{')
+			w.object()
 			w.keyValues("labels", s.GetLabels())
 			w.doubleField("value", s.GetValue())
 			w.close('}')
@@ -277,7 +277,7 @@ func (w *jsonWriter) keyValues(key string, list []*commonv1.KeyValue) {
 }
 
 func (w *jsonWriter) keyValue(a *commonv1.KeyValue) {
-	w.open('{')
+	w.object()
 	w.stringField("key", a.GetKey())
 	if a.GetValue() != nil {
 		w.key("value")
@@ -287,7 +287,7 @@ func (w *jsonWriter) keyValue(a *commonv1.KeyValue) {
 }
 
 func (w *jsonWriter) protoValue(v *commonv1.AnyValue) {
-	w.open('{')
+	w.object()
 	switch x := v.GetValue().(type) {
 	case *commonv1.AnyValue_StringValue:
 		w.key("stringValue")

@@ -70,8 +70,13 @@ func TestAnswersEqualProtobuf(t *testing.T) {
 				Labels: labels(3),
 				Samples: []*tempopb.Sample{
 					{TimestampMs: 1700000000000, Value: 1.5},
-					{TimestampMs: 1700000060000}, {TimestampMs: -1, Value: math.NaN()}, {Value: math.Inf(1)}, {Value: math.Inf(-1)},
-					{Value: math.Copysign(0, -1)}, {Value: 1e21}, {Value: 1e-7},
+					{TimestampMs: 1700000060000},
+					{TimestampMs: -1, Value: math.NaN()},
+					{Value: math.Inf(1)},
+					{Value: math.Inf(-1)},
+					{Value: math.Copysign(0, -1)},
+					{Value: 1e21},
+					{Value: 1e-7},
 				},
 				Exemplars: []*tempopb.Exemplar{{Labels: labels(4), Value: 2, TimestampMs: 3}, {}},
 			},
@@ -111,8 +116,8 @@ func TestEmptyAnswers(t *testing.T) {
 	} {
 		require.Equal(t, want, string(got))
 	}
-	require.Equal(t, `{"tagValues":[],"metrics":{}}`, string(valuesJSON(&tempopb.SearchTagValuesResponse{})))
-	require.Equal(t, `{"int":["5"],"string":["a",""]}`, string(valuesLLM(&tempopb.SearchTagValuesV2Response{
+	require.JSONEq(t, `{"tagValues":[],"metrics":{}}`, string(valuesJSON(&tempopb.SearchTagValuesResponse{})))
+	require.JSONEq(t, `{"int":["5"],"string":["a",""]}`, string(valuesLLM(&tempopb.SearchTagValuesV2Response{
 		TagValues: []*tempopb.TagValue{{Type: "string", Value: "a"}, {Type: "int", Value: "5"}, {Type: "string"}},
 	})))
 }

@@ -28,7 +28,7 @@ func (w *jsonWriter) traceJSON(key string, b *store.Batch) error {
 	w.openField(key, '[')
 	for _, rg := range group(b) {
 		r := &b.Resources[rg.resource]
-		w.open('{')
+		w.object()
 		if err := w.resource(r); err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func (w *jsonWriter) traceJSON(key string, b *store.Batch) error {
 
 func (w *jsonWriter) resource(r *store.Resource) error {
 	w.openField("resource", '{')
-	if err := w.attrs("attributes", r.Attrs); err != nil {
+	if err := w.attrs(r.Attrs); err != nil {
 		return fmt.Errorf("resource: %w", err)
 	}
 	w.uint32Field("droppedAttributesCount", r.DroppedAttrs)
@@ -69,7 +69,7 @@ func (w *jsonWriter) entityRefs(packed string) error {
 	}
 	w.openField("entityRefs", '[')
 	for _, e := range r.GetEntityRefs() {
-		w.open('{')
+		w.object()
 		w.stringField("schemaUrl", e.GetSchemaUrl())
 		w.stringField("type", e.GetType())
 		w.strings("idKeys", e.GetIdKeys())
@@ -94,11 +94,11 @@ func (w *jsonWriter) strings(key string, list []string) {
 
 func (w *jsonWriter) scopeSpans(b *store.Batch, g scopeGroup) error {
 	sc := &b.Scopes[g.scope]
-	w.open('{')
+	w.object()
 	w.openField("scope", '{')
 	w.stringField("name", sc.Name)
 	w.stringField("version", sc.Version)
-	if err := w.attrs("attributes", sc.Attrs); err != nil {
+	if err := w.attrs(sc.Attrs); err != nil {
 		return fmt.Errorf("scope: %w", err)
 	}
 	w.uint32Field("droppedAttributesCount", sc.DroppedAttrs)
@@ -116,7 +116,7 @@ func (w *jsonWriter) scopeSpans(b *store.Batch, g scopeGroup) error {
 }
 
 func (w *jsonWriter) span(s *store.Span) error {
-	w.open('{')
+	w.object()
 	w.traceID(s.TraceID)
 	w.spanID("spanId", s.SpanID)
 	w.stringField("traceState", s.TraceState)
@@ -125,7 +125,7 @@ func (w *jsonWriter) span(s *store.Span) error {
 	w.enumField("kind", s.Kind, kindNames)
 	w.uint64Field("startTimeUnixNano", s.StartNano)
 	w.uint64Field("endTimeUnixNano", s.EndNano)
-	if err := w.attrs("attributes", s.Attrs); err != nil {
+	if err := w.attrs(s.Attrs); err != nil {
 		return err
 	}
 	w.uint32Field("droppedAttributesCount", s.DroppedAttrs)
@@ -153,10 +153,10 @@ func (w *jsonWriter) events(events []store.Event) error {
 	w.openField("events", '[')
 	for i := range events {
 		e := &events[i]
-		w.open('{')
+		w.object()
 		w.uint64Field("timeUnixNano", e.TimeNano)
 		w.stringField("name", e.Name)
-		if err := w.attrs("attributes", e.Attrs); err != nil {
+		if err := w.attrs(e.Attrs); err != nil {
 			return fmt.Errorf("event %d: %w", i, err)
 		}
 		w.uint32Field("droppedAttributesCount", e.DroppedAttrs)
@@ -173,11 +173,11 @@ func (w *jsonWriter) links(links []store.Link) error {
 	w.openField("links", '[')
 	for i := range links {
 		l := &links[i]
-		w.open('{')
+		w.object()
 		w.traceID(l.TraceID)
 		w.spanID("spanId", l.SpanID)
 		w.stringField("traceState", l.TraceState)
-		if err := w.attrs("attributes", l.Attrs); err != nil {
+		if err := w.attrs(l.Attrs); err != nil {
 			return fmt.Errorf("link %d: %w", i, err)
 		}
 		w.uint32Field("droppedAttributesCount", l.DroppedAttrs)
@@ -201,11 +201,11 @@ func (w *jsonWriter) spanID(key string, id spanid.SpanID) {
 	}
 }
 
-func (w *jsonWriter) attrs(key string, attrs []store.Attr) error {
+func (w *jsonWriter) attrs(attrs []store.Attr) error {
 	if len(attrs) == 0 {
 		return nil
 	}
-	w.openField(key, '[')
+	w.openField("attributes", '[')
 	for i := range attrs {
 		if err := w.attr(&attrs[i], 0); err != nil {
 			return fmt.Errorf("attribute %q: %w", attrs[i].Key, err)
@@ -216,7 +216,7 @@ func (w *jsonWriter) attrs(key string, attrs []store.Attr) error {
 }
 
 func (w *jsonWriter) attr(a *store.Attr, depth int) error {
-	w.open('{')
+	w.object()
 	w.stringField("key", a.Key)
 	w.key("value")
 	if err := w.anyValue(a.Value, depth); err != nil {
@@ -231,7 +231,7 @@ func (w *jsonWriter) anyValue(v store.Value, depth int) error {
 	if depth > store.MaxDepth {
 		return errTooDeep
 	}
-	w.open('{')
+	w.object()
 	switch v.Type {
 	case store.TypeAbsent, store.TypeEmpty:
 	case store.TypeString:

@@ -9,7 +9,7 @@ import (
 // llmTrace is the form of a trace for language models (C-08): by service, with hex ids and flat attributes.
 func llmTrace(t *store.Trace) ([]byte, error) {
 	var j jsonWriter
-	j.open('{')
+	j.object()
 	if t != nil && len(t.Spans) > 0 {
 		j.stringField("traceId", t.Spans[0].TraceID.String())
 	}
@@ -32,14 +32,14 @@ func llmTrace(t *store.Trace) ([]byte, error) {
 
 func (w *jsonWriter) llmService(b *store.Batch, g resourceGroup) error {
 	attrs := b.Resources[g.resource].Attrs
-	w.open('{')
+	w.object()
 	w.stringField("serviceName", serviceName(attrs))
 	if err := w.llmAttrs("resource", attrs); err != nil {
 		return err
 	}
 	w.openField("scopes", '[')
 	for _, sg := range g.scopes {
-		w.open('{')
+		w.object()
 		w.stringField("name", b.Scopes[sg.scope].Name)
 		w.stringField("version", b.Scopes[sg.scope].Version)
 		w.openField("spans", '[')
@@ -66,7 +66,7 @@ func serviceName(attrs []store.Attr) string {
 }
 
 func (w *jsonWriter) llmSpan(s *store.Span) error {
-	w.open('{')
+	w.object()
 	w.stringField("spanId", s.SpanID.String())
 	if !s.ParentID.IsZero() {
 		w.stringField("parentSpanId", s.ParentID.String())
@@ -84,7 +84,7 @@ func (w *jsonWriter) llmSpan(s *store.Span) error {
 	if len(s.Events) > 0 {
 		w.openField("events", '[')
 		for i := range s.Events {
-			w.open('{')
+			w.object()
 			w.stringField("name", s.Events[i].Name)
 			if err := w.llmAttrs("attributes", s.Events[i].Attrs); err != nil {
 				return err

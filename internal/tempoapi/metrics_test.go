@@ -24,7 +24,7 @@ func TestQueryRange(t *testing.T) {
 	a := newAPI(t, query.DefaultLimits(), shopTraces())
 	r := get(t, a, metricsPath("query_range", "{ } | count_over_time() by(resource.service.name)", "step=30s"), "Accept", protobuf)
 	require.Equal(t, http.StatusOK, r.StatusCode)
-	require.Equal(t, typeJSON, r.Header.Get("Content-Type")) // C-07: JSON always.
+	require.Equal(t, []string{typeJSON}, r.Header.Values("Content-Type")) // C-07: JSON always.
 	text := body(t, r)
 	var m tempopb.QueryRangeResponse
 	decodeStrict(t, text, &m)

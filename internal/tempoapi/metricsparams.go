@@ -78,8 +78,8 @@ func (a *API) metricsBasics(q *query.MetricsRequest, r *http.Request, p url.Valu
 	if err != nil {
 		return err
 	}
-	now := uint64(a.opts.Now().UnixNano()) //nolint:gosec // After 1970.
-	if hasSince && q.Instant {             // C-15: it wins there.
+	now := uint64(a.opts.Now().UnixNano())
+	if hasSince && q.Instant { // C-15: it wins there.
 		hasStart, hasEnd = false, false
 	}
 	if !hasEnd {
@@ -90,7 +90,7 @@ func (a *API) metricsBasics(q *query.MetricsRequest, r *http.Request, p url.Valu
 		if hasSince {
 			back = since
 		}
-		start = min(end, now) - min(uint64(back), min(end, now)) //nolint:gosec // Positive.
+		start = min(end, now) - min(uint64(back), min(end, now))
 	}
 	q.StartNano, q.EndNano = start, end
 	return nil
@@ -104,7 +104,7 @@ func (a *API) protoRange(m *tempopb.QueryRangeRequest, client string) (query.Met
 	if m.GetStep() > math.MaxInt64 {
 		return q, badRequestf("invalid step: %d is out of range", m.GetStep())
 	}
-	return q, a.finishMetrics(&q, time.Duration(m.GetStep()), m.GetStep() > 0) //nolint:gosec // Checked.
+	return q, a.finishMetrics(&q, time.Duration(m.GetStep()), m.GetStep() > 0)
 }
 
 func (a *API) protoInstant(m *tempopb.QueryInstantRequest, client string) (query.MetricsRequest, error) {
@@ -115,7 +115,7 @@ func (a *API) protoInstant(m *tempopb.QueryInstantRequest, client string) (query
 
 // protoMetricsWindow fills in what is 0, which means absent.
 func (a *API) protoMetricsWindow(q *query.MetricsRequest, start, end uint64) {
-	now := uint64(a.opts.Now().UnixNano()) //nolint:gosec // After 1970.
+	now := uint64(a.opts.Now().UnixNano())
 	if end == 0 {
 		end = now
 	}
@@ -136,7 +136,7 @@ func (a *API) finishMetrics(q *query.MetricsRequest, step time.Duration, set boo
 	if q.StartNano > q.EndNano {
 		return badRequestf("end must be greater than start")
 	}
-	r := time.Duration(q.EndNano - q.StartNano) //nolint:gosec // Checked.
+	r := time.Duration(q.EndNano - q.StartNano)
 	if most := a.service.Limits().MaxMetricsRange; most > 0 && r > most {
 		return badRequestf("metrics query time range exceeds the maximum allowed duration of %s", most)
 	}

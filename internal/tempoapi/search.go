@@ -108,6 +108,6 @@ func attributes(attrs []store.Attr) []*commonv1.KeyValue {
 	return out
 }
 
-func clamp32(n uint64) uint32 { return uint32(min(n, math.MaxUint32)) } //nolint:gosec // Clamped.
+func clamp32(n uint64) uint32 { return uint32(min(n, math.MaxUint32)) }
 
-func count32(n int) uint32 { return clamp32(uint64(max(0, n))) } //nolint:gosec // Not negative.
+func count32(n int) uint32 { return clamp32(uint64(max(0, n))) }

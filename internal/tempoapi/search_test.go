@@ -30,7 +30,7 @@ import (
 // at is the time of the test data: all of it lies in [at, at+60].
 const at = 1_700_000_000
 
-func nano(ms int) uint64 { return at*1e9 + uint64(ms)*1e6 } //nolint:gosec // Positive.
+func nano(ms int) uint64 { return at*1e9 + uint64(ms)*1e6 }
 
 // shopTraces are three traces: a checkout over two services, an old one with an error, and one whose root is missing.
 func shopTraces() *store.Batch {
@@ -73,7 +73,7 @@ func TestSearch(t *testing.T) {
 	a := newAPI(t, query.DefaultLimits(), shopTraces())
 	r := get(t, a, searchPath(`{ span.amount > 5 || span:id = "0000000000000003" } | select(status, name)`))
 	require.Equal(t, http.StatusOK, r.StatusCode)
-	require.Equal(t, typeJSON, r.Header.Get("Content-Type"))
+	require.Equal(t, typeJSON, r.Header.Get("Content-Type")) //nolint:testifylint // No JSON.
 	text := body(t, r)
 	var m tempopb.SearchResponse
 	decodeStrict(t, text, &m)

@@ -70,7 +70,7 @@ func (a *API) echo(w http.ResponseWriter, _ *http.Request, _ string) error {
 func (a *API) buildInfo(w http.ResponseWriter, r *http.Request, _ string) error {
 	b := &a.opts.Build
 	var j jsonWriter
-	j.open('{')
+	j.object()
 	for _, f := range [...]struct{ key, value string }{
 		{"version", b.Version},
 		{"revision", b.Revision},

@@ -1,6 +1,7 @@
 package tempoapi
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -97,7 +98,7 @@ func TestSplit(t *testing.T) {
 	t.Run("a failing client ends it", func(t *testing.T) {
 		in := &tempopb.SearchTagValuesResponse{TagValues: []string{strings.Repeat("a", maxMessage), "b"}}
 		calls := 0
-		require.Error(t, splitValues(in, func(*tempopb.SearchTagValuesResponse) error { calls++; return fmt.Errorf("gone") }))
+		require.Error(t, splitValues(in, func(*tempopb.SearchTagValuesResponse) error { calls++; return errors.New("gone") }))
 		require.Equal(t, 1, calls)
 	})
 }

@@ -103,7 +103,7 @@ func (a *API) traceV1(w http.ResponseWriter, r *http.Request, id string) error {
 			return err
 		}
 		var j jsonWriter
-		j.open('{')
+		j.object()
 		if err := j.traceJSON("batches", nameResources(&t.Batch)); err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func appendTraceByID(dst []byte, t *store.Trace) ([]byte, error) {
 
 func jsonTraceByID(t *store.Trace) ([]byte, error) {
 	var j jsonWriter
-	j.open('{')
+	j.object()
 	j.openField("trace", '{')
 	if t != nil {
 		if err := j.traceJSON("resourceSpans", nameResources(&t.Batch)); err != nil {

@@ -33,7 +33,7 @@ func TestNotFound(t *testing.T) {
 	r = get(t, a, v2)
 	require.Equal(t, http.StatusOK, r.StatusCode)
 	require.Equal(t, "application/json", r.Header.Get("Content-Type"))
-	require.Equal(t, `{"trace":{},"metrics":{}}`, body(t, r))
+	require.Equal(t, `{"trace":{},"metrics":{}}`, body(t, r)) //nolint:testifylint // To the byte.
 
 	for _, accept := range []string{"", protobuf, "application/json"} { // T-04
 		r = get(t, a, "/api/traces/abad1dea", "Accept", accept)
@@ -62,7 +62,7 @@ func TestTraceJSON(t *testing.T) {
 	a := newAPI(t, query.Limits{}, one())
 	v2 := body(t, get(t, a, onePath))
 	require.Regexp(t, `"metrics":\{("inspectedBytes":"\d+")?\}\}$`, v2)
-	require.Equal(t, `{"trace":{"resourceSpans":`+oneJSON+`}`, v2[:strings.LastIndex(v2, `,"metrics"`)])    // T-01, T-03
+	require.Equal(t, `{"trace":{"resourceSpans":`+oneJSON+`}`, v2[:strings.LastIndex(v2, `,"metrics"`)])    //nolint:testifylint // T-01, T-03: to the byte.
 	require.Equal(t, `{"batches":`+oneJSON+`}`, body(t, get(t, a, strings.Replace(onePath, "/v2", "", 1)))) // T-04
 }
 
@@ -204,7 +204,7 @@ func TestTraceJSONEqualsProtobuf(t *testing.T) {
 		want, err := protojson.Marshal(&m)
 		require.NoError(t, err)
 		var j jsonWriter
-		j.open('{')
+		j.object()
 		require.NoError(t, j.traceJSON("resourceSpans", b))
 		j.close('}')
 		require.JSONEq(t, string(want), string(j.b))
@@ -234,8 +234,16 @@ func TestGzip(t *testing.T) {
 		accept string
 		zipped bool
 	}{
-		{"gzip", true}, {"deflate, gzip;q=0.5", true}, {"*", true}, {"GZIP", true},
-		{"", false}, {"identity", false}, {"gzip;q=0", false}, {"gzip;q=0, *", false}, {"br", false}, {"gzip;q=x", false},
+		{"gzip", true},
+		{"deflate, gzip;q=0.5", true},
+		{"*", true},
+		{"GZIP", true},
+		{"", false},
+		{"identity", false},
+		{"gzip;q=0", false},
+		{"gzip;q=0, *", false},
+		{"br", false},
+		{"gzip;q=x", false},
 	} {
 		for range 2 { // The second time the writer comes from the pool.
 			r := get(t, a, onePath, "Accept-Encoding", tt.accept)

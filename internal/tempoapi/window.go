@@ -46,7 +46,7 @@ func (a *API) searchWindow(p url.Values, onlyStart func(start uint32) error) (wi
 func (a *API) last(d time.Duration) window {
 	end := a.opts.Now().Unix() + 1
 	start := max(0, end-1-int64(d/time.Second))
-	return window{uint32(start), uint32(end)} //nolint:gosec // Until 2106.
+	return window{uint32(start), uint32(end)}
 }
 
 func errOneOfBoth() error {
