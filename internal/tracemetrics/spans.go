@@ -1,0 +1,148 @@
+package tracemetrics
+
+import (
+	"strings"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+)
+
+// spanMetrics counts every span (N-01 to N-06).
+type spanMetrics struct {
+	on, calls, latency, size bool
+	table                    *table
+	spec                     histogramSpec
+	in                       IntrinsicDimensions
+	dims                     []dimension
+	targetInfo               bool
+	weight                   weigher
+}
+
+// dimension is one label made of attributes: their indexes in the resource picker and in the span picker.
+type dimension struct {
+	resource, span []int
+	join           string
+}
+
+// weigher is Weighting with its attribute's indexes; -1 if there is none.
+type weigher struct {
+	resource, span int
+	traceState     bool
+}
+
+func newWeigher(c *Weighting, resource, span *picker) weigher {
+	w := weigher{resource: -1, span: -1, traceState: c.TraceState}
+	if c.MultiplierKey != "" {
+		w.resource, w.span = resource.add(c.MultiplierKey), span.add(c.MultiplierKey)
+	}
+	return w
+}
+
+// of returns how many spans s stands for. An attribute wins over the trace state.
+func (w *weigher) of(s *store.Span, r *resourceRow, span []*store.Value) float64 {
+	if w.span >= 0 {
+		if v := span[w.span]; v != nil {
+			return ratioWeight(v)
+		}
+		if v := r.values[w.resource]; v != nil {
+			return ratioWeight(v)
+		}
+	}
+	if w.traceState && s.TraceState != "" {
+		return stateWeight(s.TraceState)
+	}
+	return 1
+}
+
+func newSpanMetrics(c *Config, resource, span *picker) (*spanMetrics, error) {
+	labels, err := spanLabels(c)
+	if err != nil {
+		return nil, err
+	}
+	m := &spanMetrics{
+		calls:      c.produces(ProcessorSpanMetrics, ProcessorSpanMetricsCount),
+		latency:    c.produces(ProcessorSpanMetrics, ProcessorSpanMetricsLatency),
+		size:       c.produces(ProcessorSpanMetrics, ProcessorSpanMetricsSize),
+		table:      newTable(c, labels),
+		spec:       newHistogramSpec(c, c.SpanMetrics.Buckets),
+		in:         c.SpanMetrics.Intrinsic,
+		targetInfo: c.SpanMetrics.TargetInfo,
+		weight:     newWeigher(&c.SpanMetrics.Weighting, resource, span),
+	}
+	m.on = m.calls || m.latency || m.size
+	for _, d := range c.SpanMetrics.Dimensions {
+		m.dims = append(m.dims, dimension{resource: []int{resource.add(d)}, span: []int{span.add(d)}})
+	}
+	for _, d := range c.SpanMetrics.Mappings {
+		m.dims = append(m.dims, dimension{resource: resource.addAll(d.SourceLabels), span: span.addAll(d.SourceLabels), join: d.Join})
+	}
+	return m, nil
+}
+
+// value is the label value of the dimension, empty if none of its attributes is there. The resource wins (N-04).
+func (d *dimension) value(r *resourceRow, span []*store.Value) string {
+	if len(d.span) == 1 {
+		return attrText(r.values[d.resource[0]], span[d.span[0]])
+	}
+	var parts []string
+	for i := range d.span {
+		if s := attrText(r.values[d.resource[i]], span[d.span[i]]); s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return strings.Join(parts, d.join)
+}
+
+func attrText(first, second *store.Value) string {
+	if first != nil {
+		return text(first)
+	}
+	if second != nil {
+		return text(second)
+	}
+	return ""
+}
+
+// count adds one span. span holds what the span picker found; vals is memory for the label values.
+func (m *spanMetrics) count(s *store.Span, r *resourceRow, span []*store.Value, k *keeper, now int64, vals []string) []string {
+	weight := m.weight.of(s, r, span)
+	if m.in.Service {
+		vals = append(vals, r.service)
+	}
+	if m.in.SpanName {
+		vals = append(vals, s.Name)
+	}
+	if m.in.SpanKind {
+		vals = append(vals, enumName(kindNames[:], s.Kind))
+	}
+	if m.in.StatusCode {
+		vals = append(vals, enumName(statusNames[:], s.StatusCode))
+	}
+	if m.in.StatusMessage {
+		vals = append(vals, s.StatusMessage)
+	}
+	for i := range m.dims {
+		vals = append(vals, m.dims[i].value(r, span))
+	}
+	if m.targetInfo {
+		vals = append(vals, r.job, r.instance)
+	}
+	vals = append(vals, "") // overflow
+
+	size := 0
+	if m.size {
+		size = spanSize(s)
+	}
+	seconds := float64(s.DurationNano()) / 1e9
+	sh, x := m.table.acquire(vals)
+	x.seen = now
+	x.counters[0] += weight
+	x.counters[1] += float64(size)
+	if m.latency {
+		h := &x.hists[0]
+		if b := h.add(&m.spec, seconds, weight); b >= 0 && k.certainSpan(s) {
+			h.setExemplar(b, exemplar{value: seconds, nano: now, trace: s.TraceID, span: s.SpanID})
+		}
+	}
+	sh.mu.Unlock()
+	return vals
+}
