@@ -3,6 +3,7 @@ package pii
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	sqllexer "github.com/DataDog/go-sqllexer"
@@ -72,7 +73,6 @@ func (sc *Scanner) Statement(place Place, k *Key, system, s string) (string, Ver
 		return sc.Value(place, k, s)
 	}
 	system = strings.ToLower(system)
-	d := dialectOf(system, s)
 	kind := "sql"
 	if system != "" {
 		kind = system
@@ -81,11 +81,32 @@ func (sc *Scanner) Statement(place Place, k *Key, system, s string) (string, Ver
 		sc.hits, sc.QueryHash = append(sc.hits, res.hits...), res.hash
 		return res.text, res.verdict
 	}
-	text, verdict := sc.statement(d, sqlDialects[system], active, s)
-	if verdict == Keep {
-		text = s
-	}
+	text, verdict := sc.settleStatement(system, active, s)
 	r.results.put(result{in: s, kind: kind, active: active, text: text, verdict: verdict, hits: sc.hits, hash: sc.QueryHash})
+	return text, verdict
+}
+
+// settleStatement rewrites a statement until nothing more is found: replacements can read differently in another dialect
+// or beside other text. Hits are those of the first pass.
+func (sc *Scanner) settleStatement(system string, active uint64, s string) (string, Verdict) {
+	text, verdict := s, Keep
+	var hits []Hit
+	hash := ""
+	for pass := range maxPasses {
+		next, v := sc.statement(dialectOf(system, text), sqlDialects[system], active, text)
+		if pass == 0 {
+			hits = slices.Clone(sc.hits)
+		}
+		// The keyed hash is that of the original, the other one that of what is left at the end.
+		if sc.QueryHash != "" && (hash == "" || sc.rules.statements.hashMode == "query") {
+			hash = sc.QueryHash
+		}
+		if sc.QueryHash = ""; v == Keep {
+			break
+		}
+		text, verdict = next, max(verdict, v)
+	}
+	sc.hits, sc.QueryHash = append(sc.hits[:0], hits...), hash
 	return text, verdict
 }
 
