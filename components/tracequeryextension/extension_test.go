@@ -9,13 +9,11 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -289,73 +287,6 @@ func TestShutdown(t *testing.T) {
 			require.NoError(t, <-down)
 			require.Zero(t, e.service.Load())
 		})
-	}
-}
-
-// TestHostileConnections: a client that stalls or sends too much loses its connection and disturbs nobody.
-func TestHostileConnections(t *testing.T) {
-	e := start(t, someTrace(t), func(c *Config) {
-		c.ReadHeaderTimeout = 100 * time.Millisecond
-		c.WriteTimeout = 100 * time.Millisecond
-	})
-	c := client(t, http1, nil)
-	t.Run("headers never end", func(t *testing.T) {
-		conn := dial(t, e.addr)
-		_, err := io.WriteString(conn, "GET /api/echo HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-		require.NoError(t, err)
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
-		answer, err := io.ReadAll(conn)
-		require.NoError(t, err, "the server must hang up")
-		require.NotContains(t, string(answer), "200 OK")
-	})
-	t.Run("body never comes", func(t *testing.T) {
-		conn := dial(t, e.addr)
-		_, err := io.WriteString(conn, "POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
-		require.NoError(t, err)
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
-		answer, err := io.ReadAll(conn)
-		require.NoError(t, err, "the server must hang up")
-		require.Contains(t, string(answer), "200 OK")
-	})
-	t.Run("parameters too long", func(t *testing.T) {
-		require.Equal(t, 413, get(t, c, e.url("/api/traces/1?x="+strings.Repeat("a", 450_000))).code)
-		require.Equal(t, 431, get(t, c, e.url("/api/traces/1?x="+strings.Repeat("a", 600_000))).code)
-	})
-	t.Run("path tricks", func(t *testing.T) {
-		for _, p := range []string{"/api/../api/echo", "//api/echo", "/api/traces/../echo", "/api/traces/%2e%2e/echo", "/api/echo/", "/api/traces/", "/%2fapi/echo", "/api/v2/search/tag//values"} {
-			conn := dial(t, e.addr)
-			_, err := io.WriteString(conn, "GET "+p+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-			require.NoError(t, err)
-			answer, err := io.ReadAll(conn)
-			require.NoError(t, err)
-			require.Contains(t, string(answer), "404 Not Found", p)
-		}
-	})
-	require.Equal(t, 200, get(t, c, e.url("/api/echo")).code)
-}
-
-// TestStalledReader: a client that asks for much and reads nothing is cut off, and the handler with it.
-func TestStalledReader(t *testing.T) {
-	e := start(t, someTrace(t), func(c *Config) { c.WriteTimeout = 50 * time.Millisecond })
-	ended := make(chan error, 1)
-	_, err := e.Mount(webmount.Mount{Prefix: "/flood", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		chunk := make([]byte, 1<<20)
-		for {
-			if _, err := w.Write(chunk); err != nil {
-				ended <- err
-				return
-			}
-		}
-	})})
-	require.NoError(t, err)
-	conn := dial(t, e.addr)
-	_, err = io.WriteString(conn, "GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
-	require.NoError(t, err)
-	select {
-	case err := <-ended:
-		require.ErrorContains(t, err, "timeout")
-	case <-time.After(10 * time.Second):
-		t.Fatal("the handler still writes to a client that does not read")
 	}
 }
 

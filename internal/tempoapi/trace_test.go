@@ -63,7 +63,7 @@ func TestTraceJSON(t *testing.T) {
 	v2 := body(t, get(t, a, onePath))
 	require.Regexp(t, `"metrics":\{("inspectedBytes":"\d+")?\}\}$`, v2)
 	require.Equal(t, `{"trace":{"resourceSpans":`+oneJSON+`}`, v2[:strings.LastIndex(v2, `,"metrics"`)])    //nolint:testifylint // T-01, T-03: to the byte.
-	require.Equal(t, `{"batches":`+oneJSON+`}`, body(t, get(t, a, strings.Replace(onePath, "/v2", "", 1)))) // T-04
+	require.Equal(t, `{"batches":`+oneJSON+`}`, body(t, get(t, a, strings.Replace(onePath, "/v2", "", 1)))) //nolint:testifylint // T-04: to the byte.
 }
 
 func TestTraceProto(t *testing.T) {
