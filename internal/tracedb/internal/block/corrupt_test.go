@@ -125,7 +125,7 @@ func TestFlippedBits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	per := 60
 	if full() {
-		per = 4000
+		per = 1500
 	}
 	for _, name := range append([]string{MetaFile}, dataFiles...) {
 		path := filepath.Join("blocks/x", name)

@@ -2,6 +2,7 @@ package column
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -63,6 +64,9 @@ func newTestColumns(rng *rand.Rand, rows int) []testColumn {
 		{Spec{Name: "one", Type: Text, Value: store.TypeString}, func(int) cell { return text("") }},
 		{Spec{Name: "span.word", Type: Text, Optional: true, Bloom: true, Value: store.TypeString}, sparse(0.3, func(int) cell { return text(words[rng.IntN(50)]) })},
 		{Spec{Name: "span.url", Type: Text, Optional: true, Bloom: true, Value: store.TypeString}, sparse(0.9, func(int) cell { return text(fmt.Sprintf("/api/items/%d?q=%x", rng.IntN(1e9), rng.Uint32())) })},
+		// One column for each encoding of text, in all granules.
+		{Spec{Name: "delta-length", Type: Text, Value: store.TypeString}, func(int) cell { return text(hex.EncodeToString([]byte(id(1 + rng.IntN(12))))) }},
+		{Spec{Name: "delta-bytes", Type: Text, Value: store.TypeString}, func(i int) cell { return text(fmt.Sprintf("message-%012d-%s", i*7, hex.EncodeToString([]byte(id(3))))) }},
 		{Spec{Name: "span.late", Type: Text, Optional: true, Bloom: true, Value: store.TypeString}, func(i int) cell {
 			if i < rows*3/4 {
 				return cell{}
@@ -171,6 +175,19 @@ func TestRoundTrip(t *testing.T) {
 			}
 			compareWithParquetGo(t, data, cols)
 		})
+	}
+}
+
+// TestEncodings makes sure that the columns above meet every encoding in a row group of several pages.
+func TestEncodings(t *testing.T) {
+	cols := newTestColumns(rand.New(rand.NewPCG(1, 1)), 20000)
+	_, _, w := writeTable(t, cols, 20000, 4)
+	seen := map[Encoding]bool{}
+	for _, s := range w.Stats() {
+		seen[s.Encoding] = true
+	}
+	for _, e := range []Encoding{Plain, DeltaBinary, DeltaLengthBytes, DeltaBytes, Dictionary} {
+		require.True(t, seen[e], "no column is encoded as %s", e)
 	}
 }
 

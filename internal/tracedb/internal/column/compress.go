@@ -2,6 +2,7 @@ package column
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -21,7 +22,28 @@ func newCompressor(level int) (*zstd.Encoder, error) {
 }
 
 // Decompressor undoes page compression. It is safe for concurrent use; Close it after the last file that uses it.
-type Decompressor struct{ zstd *zstd.Decoder }
+type Decompressor struct {
+	zstd *zstd.Decoder
+	pool sync.Pool // of *[]byte, for stored and raw pages
+}
+
+// maxPooled is the largest buffer that is kept for the next page.
+const maxPooled = 1 << 20
+
+// buffer returns a buffer of n bytes with any contents.
+func (d *Decompressor) buffer(n int) []byte {
+	if b, ok := d.pool.Get().(*[]byte); ok && cap(*b) >= n {
+		return (*b)[:n]
+	}
+	return make([]byte, n, max(n, 16<<10))
+}
+
+// free gives a buffer back.
+func (d *Decompressor) free(b []byte) {
+	if c := cap(b); c > 0 && c <= maxPooled {
+		d.pool.Put(&b)
+	}
+}
 
 // NewDecompressor returns a decompressor for up to concurrency pages at a time; more wait.
 func NewDecompressor(concurrency int) (*Decompressor, error) {
@@ -38,7 +60,7 @@ func NewDecompressor(concurrency int) (*Decompressor, error) {
 // Close frees the decoder.
 func (d *Decompressor) Close() { d.zstd.Close() }
 
-// decode returns the raw bytes of a stored page.
+// decode returns the raw bytes of a stored page, which are src itself if it is not compressed and a buffer otherwise.
 func (d *Decompressor) decode(codec Codec, src []byte, raw int) ([]byte, error) {
 	if codec == Uncompressed {
 		if len(src) != raw {
@@ -50,7 +72,7 @@ func (d *Decompressor) decode(codec Codec, src []byte, raw int) ([]byte, error) 
 	if uint64(raw) > uint64(len(src))*(128<<10) {
 		return nil, fmt.Errorf("page of %d bytes cannot hold %d", len(src), raw)
 	}
-	out, err := d.zstd.DecodeAll(src, make([]byte, 0, raw))
+	out, err := d.zstd.DecodeAll(src, d.buffer(raw)[:0:raw])
 	if err != nil {
 		return nil, fmt.Errorf("decompress page: %w", err)
 	}

@@ -180,11 +180,16 @@ func (e *FlatEncoder) appendText(dst []byte, b *Builder, from, to int, enc Encod
 	}
 	switch enc {
 	case DeltaBytes, DeltaLengthBytes:
-		e.offs = append(append(e.offs[:0], start), b.offs[from:to]...)
+		// The encoder takes all of the data, whatever the first offset is.
+		e.offs = append(e.offs[:0], 0)
+		for _, end := range b.offs[from:to] {
+			e.offs = append(e.offs, end-start)
+		}
+		data := b.data[start : start+e.offs[len(e.offs)-1]]
 		if enc == DeltaBytes {
-			e.tmp, _ = (&delta.ByteArrayEncoding{}).EncodeByteArray(e.tmp[:0], b.data, e.offs)
+			e.tmp, _ = (&delta.ByteArrayEncoding{}).EncodeByteArray(e.tmp[:0], data, e.offs)
 		} else {
-			e.tmp, _ = (&delta.LengthByteArrayEncoding{}).EncodeByteArray(e.tmp[:0], b.data, e.offs)
+			e.tmp, _ = (&delta.LengthByteArrayEncoding{}).EncodeByteArray(e.tmp[:0], data, e.offs)
 		}
 		return append(dst, e.tmp...)
 	}

@@ -132,9 +132,12 @@ type header struct {
 	encoding Encoding
 }
 
-// readPage reads a page, checks its sum and returns its raw bytes.
+// readPage reads a page, checks its sum and returns its raw bytes, which the caller frees when it has decoded them.
 func (f *File) readPage(c *chunk, off int64, size int) (h header, raw []byte, err error) {
-	buf := make([]byte, size)
+	buf := f.unzip.buffer(size)
+	if c.codec != Uncompressed {
+		defer f.unzip.free(buf)
+	}
 	if err := ReadFull(f.r, f.name, buf, off); err != nil {
 		return h, nil, err
 	}
@@ -210,6 +213,7 @@ func (f *File) Dict(gi, col int) (*Dict, error) {
 		return nil, f.corrupt(c.dictOffset, fmt.Errorf("dictionary of column %q: %w", spec.Name, err))
 	}
 	v.finish(raw, spec.Type)
+	f.unzip.free(raw)
 	d := &Dict{Values: make([]store.Value, h.values), bytes: int64(32*h.values + len(raw))}
 	for i := range d.Values {
 		d.Values[i] = v.Value(i)
@@ -257,6 +261,10 @@ func (f *File) Granule(gi, col, first, rows int, dict *Dict) (*Values, error) {
 			return nil, f.corrupt(p.offset, fmt.Errorf("page of column %q: %w", spec.Name, err))
 		}
 		at += p.rows
+		// The text of fixed-width values is the page itself.
+		if spec.Type != Fixed {
+			f.unzip.free(raw)
+		}
 	}
 	if at != first+rows {
 		return nil, f.corrupt(f.layout.IndexOffset, fmt.Errorf("column %q has no page for row %d", spec.Name, at))
