@@ -31,3 +31,13 @@ func Compile(text string) (*plan.Query, error) {
 // ParseAttribute parses the identifier of a tag-values request: an attribute such as span.x or .x, or an intrinsic
 // (V-03).
 func ParseAttribute(text string) (ast.Attr, error) { return parser.ParseAttribute(text) }
+
+// ParseFilter reads and plans the filter of a tag request, leaving out what is incomplete (G-20). The plan is nil when
+// nothing is to be filtered.
+func ParseFilter(text string) (*plan.Filter, error) {
+	x, err := parser.Lenient(text)
+	if err != nil {
+		return nil, err
+	}
+	return plan.NewFilter(x)
+}

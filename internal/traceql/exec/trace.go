@@ -168,8 +168,8 @@ func (s spanRef) has(column int) bool {
 	return s.chunk.vecs[column].At(s.i).Type != store.TypeAbsent
 }
 
-// complete computes the totals of a trace, and its root if the columns for it were read. The root is the earliest span
-// without a parent (S-30).
+// complete computes the totals of a trace, and its root if the columns for it were read. The root is the span without
+// a parent (S-30), of several the latest (observed).
 func (t *trace) complete(c *traceColumns) {
 	for i, s := range t.spans {
 		start := uint64(s.number(c.start))         //nolint:gosec // As stored.
@@ -186,7 +186,7 @@ func (t *trace) complete(c *traceColumns) {
 		if s.has(c.parent) {
 			continue
 		}
-		if t.root < 0 || earlier(c, s, t.spans[t.root]) {
+		if t.root < 0 || earlier(c, t.spans[t.root], s) {
 			t.root = i
 		}
 	}

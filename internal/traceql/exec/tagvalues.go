@@ -1,0 +1,291 @@
+package exec
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+)
+
+// TagValue is one value as text, with its type (V-05).
+type TagValue struct {
+	Type  string // string, int, float, bool, duration or keyword.
+	Value string
+}
+
+// TagValuesResult is the answer of TagValues, sorted by type and value.
+type TagValuesResult struct {
+	Values []TagValue
+	Stats  Stats
+}
+
+// TagValues lists the values of an attribute or intrinsic. Those that are all different, and durations, have none
+// (V-06). Where the filter pins the attribute with =, the operand is the answer (V-08).
+func TagValues(ctx context.Context, view store.View, a ast.Attr, o TagOptions) (*TagValuesResult, error) {
+	if v, ok := keywords(a); ok {
+		return &TagValuesResult{Values: v}, nil
+	}
+	if v, ok := o.Filter.Pinned(a); ok {
+		return &TagValuesResult{Values: []TagValue{tagValue(v)}}, nil
+	}
+	r := newRun(ctx, view, o.Budget)
+	defer r.meter.close()
+	t := &tagRun{run: r, window: newWindow(o.Start, o.End), options: o}
+	found := &valueSet{run: r, limit: o.Limit, maxBytes: o.MaxBytes, values: map[TagValue]struct{}{}}
+	if err := t.values(a, found); err != nil {
+		return nil, err
+	}
+	out := &TagValuesResult{Stats: r.stats()}
+	for v := range found.values {
+		out.Values = append(out.Values, v)
+	}
+	slices.SortFunc(out.Values, func(a, b TagValue) int {
+		if c := cmp.Compare(a.Type, b.Type); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.Value, b.Value)
+	})
+	return out, nil
+}
+
+// keywords returns the fixed answers (V-06).
+func keywords(a ast.Attr) ([]TagValue, bool) {
+	var words []string
+	switch a.Intrinsic {
+	case ast.StatusCode:
+		words = []string{"ok", "error", "unset"}
+	case ast.SpanKind:
+		words = []string{"client", "server", "producer", "consumer", "internal", "unspecified"}
+	case ast.SpanDuration, ast.TraceDuration, ast.SpanID, ast.TraceID, ast.ParentID, ast.EventTimeSinceStart:
+	default:
+		return nil, false
+	}
+	var out []TagValue
+	for _, w := range words {
+		out = append(out, TagValue{"keyword", w})
+	}
+	return out, true
+}
+
+func tagValue(v ast.Static) TagValue {
+	switch v.Type {
+	case ast.TypeInt:
+		return TagValue{"int", strconv.FormatInt(v.N, 10)}
+	case ast.TypeFloat:
+		return TagValue{"float", strconv.FormatFloat(v.F, 'g', -1, 64)}
+	case ast.TypeBool, ast.TypeDuration:
+		return TagValue{v.Type.String(), v.Text()}
+	case ast.TypeStatus, ast.TypeKind:
+		return TagValue{"keyword", v.Text()}
+	}
+	return TagValue{"string", v.Text()}
+}
+
+// valueSet collects values up to the limits. It is safe for concurrent use.
+type valueSet struct {
+	run             *run
+	limit, maxBytes int
+
+	mu     sync.Mutex
+	values map[TagValue]struct{}
+	bytes  int
+	full   bool
+}
+
+// add adds a value, elements of an array one by one (V-09). It reports whether more are wanted.
+func (s *valueSet) add(v ast.Static) (more bool, err error) {
+	if v.Type == ast.TypeArray {
+		for _, e := range v.Elems {
+			if more, err := s.add(e); !more || err != nil {
+				return more, err
+			}
+		}
+		return true, nil
+	}
+	if v.IsNil() {
+		return true, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tv := tagValue(v)
+	if _, ok := s.values[tv]; ok || s.full {
+		return !s.full, nil
+	}
+	if s.maxBytes > 0 && s.bytes+len(tv.Value) > s.maxBytes {
+		s.full = true
+		return false, nil
+	}
+	if err := s.run.meter.take(s.run.ctx, int64(64+len(tv.Value))); err != nil {
+		return false, err
+	}
+	s.values[tv] = struct{}{}
+	s.bytes += len(tv.Value)
+	s.full = s.limit > 0 && len(s.values) >= s.limit
+	return !s.full, nil
+}
+
+// values collects the values of an attribute.
+func (t *tagRun) values(a ast.Attr, found *valueSet) error {
+	switch a.Intrinsic {
+	case ast.RootName, ast.RootService, ast.NestedSetLeft, ast.NestedSetRight, ast.NestedSetParent, ast.ChildCount:
+		return t.traceValues(a, found)
+	}
+	if a.Scope != ast.ScopeNone {
+		return t.columnValues(a, found)
+	}
+	for _, s := range []ast.Scope{ast.ScopeSpan, ast.ScopeResource, ast.ScopeInstrumentation} { // V-07.
+		if err := t.columnValues(ast.Attr{Scope: s, Name: a.Name}, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// columnValues collects the values of a column: from the catalogues where these know all, else from rows.
+func (t *tagRun) columnValues(a ast.Attr, found *valueSet) error {
+	known, err := t.fromCatalogue(a, found)
+	if err != nil {
+		return err
+	}
+	col, _ := columnOf(a)
+	exists := &store.Predicate{Column: col, Op: store.OpExists}
+	return t.matching(func(s spot, sel *store.Bitmap) (bool, error) {
+		p := t.run.parts[s.part]
+		if known[s.part] || a != ast.ServiceName && !p.MayMatch(s.granule, exists) {
+			return true, nil
+		}
+		return t.readValues(s, sel, a, col, found)
+	})
+}
+
+// fromCatalogue adds the values that catalogues list completely and says for which parts these do.
+func (t *tagRun) fromCatalogue(a ast.Attr, found *valueSet) (map[int]bool, error) {
+	known := map[int]bool{}
+	if t.options.Filter != nil || a.Scope == ast.ScopeIntrinsic {
+		return known, nil
+	}
+	col, _ := columnOf(a)
+	for i, p := range t.run.parts {
+		info := p.Info()
+		if info.Rows == 0 || !t.window.overlaps(info.MinStartNano, max(info.MaxEndNano, info.MaxStartNano)) {
+			continue
+		}
+		if err := t.run.err(); err != nil {
+			return nil, err
+		}
+		infos, err := p.Attributes(t.run.ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list attributes: %w", err)
+		}
+		rows, complete := 0, true
+		for _, at := range infos {
+			if at.Column == col {
+				complete = complete && at.Complete
+				rows += at.Rows
+			}
+		}
+		if !complete || a == ast.ServiceName && rows < info.Rows {
+			continue
+		}
+		known[i] = true
+		for _, at := range infos {
+			if at.Column != col {
+				continue
+			}
+			for _, v := range at.Top {
+				if more, err := found.add(toStatic(a, v.Value)); err != nil || !more {
+					return known, err
+				}
+			}
+		}
+	}
+	return known, nil
+}
+
+// readValues adds the values of the marked rows of a granule.
+func (t *tagRun) readValues(s spot, sel *store.Bitmap, a ast.Attr, col store.Column, found *valueSet) (bool, error) {
+	var v store.Vector
+	if err := t.run.parts[s.part].Read(t.run.ctx, s.granule, col, sel, &v); err != nil {
+		return false, fmt.Errorf("read %s: %w", a, err)
+	}
+	n := sel.Count()
+	if len(v.Offsets) == 0 {
+		_, values := valueCodes(&v, n, a)
+		for _, value := range values {
+			if more, err := found.add(value); err != nil || !more {
+				return false, err
+			}
+		}
+		return true, nil
+	}
+	seen := map[store.Value]struct{}{}
+	var buf []store.Value
+	for i := range n {
+		buf = v.AppendTo(buf[:0], i)
+		for _, value := range buf {
+			if _, ok := seen[value]; ok {
+				continue
+			}
+			seen[value] = struct{}{}
+			if more, err := found.add(toStatic(a, value)); err != nil || !more {
+				return false, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// traceValues collects values that only whole traces have.
+func (t *tagRun) traceValues(a ast.Attr, found *valueSet) error {
+	cols := newColumns()
+	value := compileAttr(a, cols)
+	tc := newTraceColumns(cols)
+	structure := a.Intrinsic != ast.RootName && a.Intrinsic != ast.RootService
+	return t.matching(func(s spot, sel *store.Bitmap) (bool, error) {
+		candidates, err := t.run.candidates(s, sel)
+		if err != nil {
+			return false, err
+		}
+		const portion = 512
+		for len(candidates) > 0 {
+			n := min(portion, len(candidates))
+			refs := make([]traceRef, n)
+			for i, c := range candidates[:n] {
+				refs[i] = c.traceRef
+			}
+			candidates = candidates[n:]
+			l, err := t.run.loadTraces(refs, tc, structure)
+			if err != nil {
+				return false, err
+			}
+			more, err := addTraceValues(l, value, structure, found)
+			l.release()
+			if err != nil || !more {
+				return more, err
+			}
+		}
+		return true, nil
+	})
+}
+
+// addTraceValues adds the values of all spans, or of one span where the value is the trace's.
+func addTraceValues(l *load, value evalFn, perSpan bool, found *valueSet) (bool, error) {
+	for _, tr := range l.traces {
+		e := env{trace: tr}
+		for n := range tr.spans {
+			e.at(int32(n)) //nolint:gosec // Spans of a trace fit.
+			if more, err := found.add(value(&e)); err != nil || !more {
+				return false, err
+			}
+			if !perSpan {
+				break
+			}
+		}
+	}
+	return true, nil
+}
