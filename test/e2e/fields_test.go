@@ -190,12 +190,18 @@ var senders = map[string]func(*testing.T, *harness.Bramble, *tracepb.TracesData)
 		t.Helper()
 		raw, err := proto.Marshal(td)
 		require.NoError(t, err)
-		traces, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(raw)
-		require.NoError(t, err)
-		raw, err = (&ptrace.JSONMarshaler{}).MarshalTraces(traces)
-		require.NoError(t, err)
-		post(t, b, raw, "application/json")
+		post(t, b, toJSON(t, raw), "application/json")
 	},
+}
+
+// toJSON turns a request in protobuf into OTLP's JSON, which has hex ids and so is not protobuf's own.
+func toJSON(t *testing.T, raw []byte) []byte {
+	t.Helper()
+	traces, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(raw)
+	require.NoError(t, err)
+	text, err := (&ptrace.JSONMarshaler{}).MarshalTraces(traces)
+	require.NoError(t, err)
+	return text
 }
 
 func sendGRPC(t *testing.T, b *harness.Bramble, td *tracepb.TracesData) {
