@@ -43,6 +43,8 @@ type LimitsConfig struct {
 	// MaxTraceBytes is the size in bytes at which a trace is cut: the v2 endpoint then answers with what fits and says
 	// so, the v1 endpoint with status 422. 0 means no limit.
 	MaxTraceBytes int64 `mapstructure:"max_trace_bytes"`
+	// MaxTagBytes is the size in bytes at which lists of attribute names and of values are cut.
+	MaxTagBytes int `mapstructure:"max_tag_bytes"`
 	// Timeout is how long a query may wait and run.
 	Timeout time.Duration `mapstructure:"timeout"`
 	// Concurrency is how many searches may run at the same time; as many lookups of traces by id may run besides. 0
@@ -82,6 +84,7 @@ func createDefaultConfig() component.Config {
 		Store:        component.MustNewID("trace_store"),
 		Limits: LimitsConfig{
 			MaxTraceBytes:   limits.MaxTraceBytes,
+			MaxTagBytes:     limits.MaxTagBytes,
 			Timeout:         limits.Timeout,
 			Queue:           limits.Queue,
 			MaxSearchRange:  limits.MaxSearchRange,
@@ -109,6 +112,7 @@ func (c *Config) Validate() error {
 		add(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "", "telemetry_endpoint: must be a URL such as http://localhost:8888/metrics, is %q", c.TelemetryEndpoint)
 	}
 	add(c.Limits.MaxTraceBytes < 0, "limits::max_trace_bytes: must not be negative, is %d", c.Limits.MaxTraceBytes)
+	add(c.Limits.MaxTagBytes <= 0, "limits::max_tag_bytes: must be above 0, is %d", c.Limits.MaxTagBytes)
 	add(c.Limits.Timeout <= 0, "limits::timeout: must be above 0, is %s", c.Limits.Timeout)
 	add(c.Limits.Concurrency < 0, "limits::concurrency: must not be negative, is %d", c.Limits.Concurrency)
 	add(c.Limits.Queue < 1, "limits::queue: must be at least 1, is %d", c.Limits.Queue)
@@ -122,7 +126,7 @@ func (c *Config) Validate() error {
 
 func (c *LimitsConfig) limits() query.Limits {
 	return query.Limits{
-		MaxTraceBytes: c.MaxTraceBytes, Timeout: c.Timeout, Concurrency: c.Concurrency, Queue: c.Queue, Memory: c.memory(),
+		MaxTraceBytes: c.MaxTraceBytes, MaxTagBytes: c.MaxTagBytes, Timeout: c.Timeout, Concurrency: c.Concurrency, Queue: c.Queue, Memory: c.memory(),
 		MaxSearchRange: c.MaxSearchRange, MaxMetricsRange: c.MaxMetricsRange,
 	}
 }

@@ -51,7 +51,7 @@ func TestAllFields(t *testing.T) {
 	require.Equal(t, component.MustNewIDWithName("trace_store", "second"), cfg.Store)
 	require.Equal(t, "/tempo", cfg.HTTPAPIPrefix)
 	require.Equal(t, LimitsConfig{
-		MaxTraceBytes: 1e6, Timeout: 5 * time.Second, Concurrency: 3, Queue: 7, MemoryMiB: 64,
+		MaxTraceBytes: 1e6, MaxTagBytes: 1000, Timeout: 5 * time.Second, Concurrency: 3, Queue: 7, MemoryMiB: 64,
 		MaxSearchRange: 24 * time.Hour, MaxMetricsRange: time.Hour, SlowQuery: time.Second,
 	}, cfg.Limits)
 	require.Equal(t, int64(64<<20), cfg.Limits.memory())
@@ -70,6 +70,7 @@ func TestInvalid(t *testing.T) {
 		"negative_concurrency":   "limits::concurrency",
 		"no_queue":               "limits::queue",
 		"no_shutdown":            "shutdown_timeout",
+		"no_tags":                "limits::max_tag_bytes",
 		"bad_telemetry":          "telemetry_endpoint: must be a URL",
 		"negative_memory":        "limits::memory_mib",
 		"negative_ranges":        "limits::max_metrics_range",

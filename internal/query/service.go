@@ -24,6 +24,8 @@ type Limits struct {
 	// Memory is how many bytes all queries together may use for what they collect, and QueryMemory how many one may. 0
 	// means the default; QueryMemory is half of Memory then.
 	Memory, QueryMemory int64
+	// MaxTagBytes is the size at which lists of names and of values are cut.
+	MaxTagBytes int
 	// MaxSearchRange and MaxMetricsRange bound the time range of one query. 0 means no limit.
 	MaxSearchRange, MaxMetricsRange time.Duration
 }
@@ -38,6 +40,7 @@ func DefaultLimits() Limits {
 		Queue:         200,
 		Memory:        256 << 20,
 		QueryMemory:   128 << 20,
+		MaxTagBytes:   1 << 20, // G-06
 		// Tempo's values, which clients know (S-07, M-03).
 		MaxSearchRange:  168 * time.Hour,
 		MaxMetricsRange: 24 * time.Hour,
@@ -54,6 +57,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Queue <= 0 {
 		l.Queue = d.Queue
+	}
+	if l.MaxTagBytes <= 0 {
+		l.MaxTagBytes = d.MaxTagBytes
 	}
 	if l.Memory <= 0 {
 		l.Memory = d.Memory
