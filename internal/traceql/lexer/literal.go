@@ -76,7 +76,12 @@ func (l *Lexer) number(start Pos) Token {
 	l.advance(n)
 	t := l.token(start, Value)
 	v, err := parseNumber(t.Text)
-	if err != nil {
+	switch {
+	case err != nil && rest[0] == '.': // Not .5 but the attribute .5th.
+		l.pos = start
+		l.advance(1)
+		return l.attribute(start, ast.Attr{})
+	case err != nil:
 		t.Kind, t.Err = Invalid, err.Error()
 		return t
 	}
