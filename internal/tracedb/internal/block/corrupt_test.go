@@ -118,12 +118,12 @@ func replaceFile(tb testing.TB, fs fsx.FS, path string, data []byte) {
 // are the right ones; the scrub always notices.
 func TestFlippedBits(t *testing.T) {
 	fs := fsx.NewMem()
-	predicates := somePredicates(nastyBlock(t, fs, 40), 12)
+	predicates := somePredicates(nastyBlock(t, fs, 20), 5)
 	r := newTestReader(t, fs)
 	want, err := answers(r, predicates)
 	require.NoError(t, err)
 	rng := rand.New(rand.NewPCG(1, 2))
-	per := 60
+	per := 16
 	if full() {
 		per = 1500
 	}

@@ -25,7 +25,14 @@ type tableFile struct {
 	*column.File
 	num      int
 	attrs    map[attrID][]int // columns by scope and key
+	ordered  []attrRef        // attribute columns in file order
 	overflow int              // column, or -1
+}
+
+// attrRef is an attribute column.
+type attrRef struct {
+	col int
+	key string
 }
 
 // tableFile returns an open table.
@@ -53,6 +60,7 @@ func (b *Block) tableFile(n int) (*tableFile, error) {
 		if scope, key, _, ok := parseAttrName(cf.Spec(i).Name); ok {
 			id := attrID{scope, key}
 			t.attrs[id] = append(t.attrs[id], i)
+			t.ordered = append(t.ordered, attrRef{i, key})
 		} else if cf.Spec(i).Name == overflowName {
 			t.overflow = i
 		}
@@ -196,23 +204,6 @@ func (g *granule) column(col int) (*column.Values, error) {
 	return g.b.values(g.spans, g.group, col, g.first, g.rows)
 }
 
-func (b *Block) attributes(t *tableFile, scope store.ColumnScope, key string, group, first, rows int) ([]*column.Values, error) {
-	var out []*column.Values
-	for _, col := range t.attrs[attrID{scope, key}] {
-		if t.Empty(group, col) {
-			continue
-		}
-		v, err := b.values(t, group, col, first, rows)
-		if err != nil {
-			return nil, err
-		}
-		if v.Len() > 0 {
-			out = append(out, v)
-		}
-	}
-	return out, nil
-}
-
 // overflow returns the overflow column of a table in a granule, or nil if it has no value there.
 func (b *Block) overflow(t *tableFile, group, first, rows int) (*column.Values, error) {
 	if t.overflow < 0 || t.Empty(group, t.overflow) {
@@ -319,13 +310,20 @@ type rowAttrs struct {
 
 func (b *Block) rowAttrs(t *tableFile, group, first, rows int) (*rowAttrs, error) {
 	out := &rowAttrs{b: b, file: t.num}
-	for id := range t.attrs {
-		vs, err := b.attributes(t, id.scope, id.key, group, first, rows)
+	for _, a := range t.ordered {
+		bounds, err := t.Bounds(group, a.col, first, rows)
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range vs {
-			out.columns, out.keys = append(out.columns, v), append(out.keys, id.key)
+		if bounds.Empty {
+			continue
+		}
+		v, err := b.values(t, group, a.col, first, rows)
+		if err != nil {
+			return nil, err
+		}
+		if v.Len() > 0 {
+			out.columns, out.keys = append(out.columns, v), append(out.keys, a.key)
 		}
 	}
 	var err error

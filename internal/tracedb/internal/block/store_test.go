@@ -171,15 +171,13 @@ func (v *blockView) Trace(ctx context.Context, id spanid.TraceID, maxBytes int64
 }
 
 func TestConformance(t *testing.T) {
-	for name, tc := range map[string]struct {
-		opts  WriterOptions
-		cache int64
-	}{
-		"cached":         {WriterOptions{}, 64 << 20},
-		"uncached small": {WriterOptions{GroupGranules: 1}, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			storetest.Run(t, func(t testing.TB) store.Store { return newBlockStore(t, tc.opts, tc.cache) })
-		})
+	storetest.Run(t, func(t testing.TB) store.Store { return newBlockStore(t, WriterOptions{GroupGranules: 1}, 64<<20) })
+}
+
+// TestConformanceUncached reads everything from the files again and again.
+func TestConformanceUncached(t *testing.T) {
+	if !full() {
+		t.Skip("takes long: set BRAMBLE_FULL=1")
 	}
+	storetest.Run(t, func(t testing.TB) store.Store { return newBlockStore(t, WriterOptions{}, 0) })
 }
