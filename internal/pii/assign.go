@@ -183,7 +183,7 @@ func plausible(v string, quoted, strict bool, kind assigned) bool {
 	}
 	if kind.line {
 		// Header values: a scheme and credentials, or name=value.
-		return len(v) >= 6 && (mixed(v) || strings.ContainsAny(v, "=;")) && !strings.HasPrefix(v, "[")
+		return len(v) >= 6 && (quoted || mixed(v) || strings.ContainsAny(v, "=;")) && !strings.HasPrefix(v, "[")
 	}
 	if !quoted && (strings.ContainsAny(v, "([{") || v[0] == '/' || v[0] == '.') {
 		return false // code, a path, an option
@@ -192,7 +192,7 @@ func plausible(v string, quoted, strict bool, kind assigned) bool {
 		return len(v) >= 8 && mixed(v)
 	}
 	if strict {
-		return len(v) >= 6 && (mixed(v) || strings.ContainsAny(v, "!@#%^*~"))
+		return len(v) >= 6 && (quoted || mixed(v) || strings.ContainsAny(v, "!@#%^*~"))
 	}
 	return true
 }

@@ -60,6 +60,7 @@ const (
 func armCards(b *builder, r *rule) {
 	b.rules.cards = r
 	b.rules.numericRules |= r.bit
+	b.rules.leastNumber = min(b.rules.leastNumber, 1_000_000_000_000)
 	b.on(r, gram{digitSet, digitSet, digitSet, digitSet}, func(sc *Scanner, s string, at int) { sc.card(r, s, at) })
 }
 
@@ -173,6 +174,18 @@ func luhn(digits []byte) bool {
 		sum += v
 	}
 	return sum%10 == 0
+}
+
+// cardDigits reports whether decimal digits are a card's number.
+func cardDigits(text []byte) bool {
+	if len(text) < minCard || len(text) > maxCard {
+		return false
+	}
+	var digits [maxCard]byte
+	for i, c := range text {
+		digits[i] = c - '0'
+	}
+	return issued(digits[:len(text)]) && luhn(digits[:len(text)])
 }
 
 func issued(digits []byte) bool {

@@ -29,13 +29,19 @@ func unionOf(sets ...byteSet) byteSet {
 	return out
 }
 
-// armEmails looks for addr-specs with a domain of at least two labels, also with an encoded at-sign.
+// armEmails looks for addr-specs with a domain of at least two labels, also with an at-sign that is encoded for a
+// URL or escaped in JSON.
 func armEmails(b *builder, r *rule) {
 	b.on(r, gram{setOf("@"), domainSet, domainSet, domainSet}, func(sc *Scanner, s string, at int) {
 		sc.email(r, s, at, at+1)
 	})
 	b.on(r, gram{setOf("%"), setOf("4"), setOf("0"), domainSet}, func(sc *Scanner, s string, at int) {
 		sc.email(r, s, at, at+3)
+	})
+	b.on(r, gramOf(`\u00`, false), func(sc *Scanner, s string, at int) {
+		if strings.HasPrefix(s[at:], `\u0040`) {
+			sc.email(r, s, at, at+len(`\u0040`))
+		}
 	})
 }
 

@@ -162,12 +162,15 @@ func (sc *Scanner) Number(place Place, k *Key, n int64) (string, Verdict) {
 	if sensitive != 0 {
 		return sc.wholeValue(sensitive, strconv.FormatInt(n, 10))
 	}
-	// The shortest number that any rule knows has nine digits.
-	if n < 100_000_000 || active&sc.rules.numericRules == 0 {
+	if n < sc.rules.leastNumber || active&sc.rules.numericRules == 0 {
 		return "", Keep
 	}
 	var buf [20]byte
-	digits := string(strconv.AppendInt(buf[:0], n, 10))
+	b := strconv.AppendInt(buf[:0], n, 10)
+	if sc.rules.nationalIDs == nil && !cardDigits(b) {
+		return "", Keep
+	}
+	digits := string(b)
 	sc.find(digits, active&sc.rules.numericRules)
 	if len(sc.found) == 0 {
 		return "", Keep

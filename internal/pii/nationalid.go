@@ -37,6 +37,7 @@ var nationalIDs = []nationalID{
 func armNationalIDs(b *builder, r *rule) {
 	b.rules.nationalIDs = r
 	b.rules.numericRules |= r.bit
+	b.rules.leastNumber = min(b.rules.leastNumber, 100_000_000)
 	for i := range nationalIDs {
 		id := &nationalIDs[i]
 		var g gram

@@ -65,6 +65,7 @@ func armPattern(b *builder, r *rule, expr string) {
 		b.rules.whole = append(b.rules.whole, p)
 		return
 	}
+	b.rules.insideRuns = true
 	b.on(r, g, p.at)
 }
 

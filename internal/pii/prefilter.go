@@ -88,6 +88,7 @@ func (g *gram) matches(s string) bool {
 type trigger struct {
 	gram  gram
 	rules uint64
+	alone bool // in its bucket, so that the table alone has shown that the gram is there
 	check func(sc *Scanner, s string, at int)
 }
 
@@ -97,6 +98,7 @@ type trigger struct {
 type prefilter struct {
 	table   [256]uint64
 	buckets [lanes][]trigger
+	cheap   uint16 // buckets that hold nothing but triggers on runs of digits, whose checks cost less than a look-up
 }
 
 func newPrefilter(triggers []trigger) *prefilter {
@@ -120,7 +122,14 @@ func newPrefilter(triggers []trigger) *prefilter {
 		load[best] = frequency(&sets[best])
 		p.buckets[best] = append(p.buckets[best], t)
 	}
+	runs := gram{digitSet, digitSet, digitSet, digitSet}
 	for l := range lanes {
+		if list := p.buckets[l]; len(list) == 1 {
+			list[0].alone = true
+		}
+		if sets[l] == runs {
+			p.cheap |= 1 << l
+		}
 		for i := range gramLen {
 			for c := range 256 {
 				if sets[l][i].has(byte(c)) {
@@ -154,7 +163,7 @@ func byteFrequency(c byte) float64 {
 	case c >= 'a' && c <= 'z':
 		return 0.018
 	case c >= '0' && c <= '9':
-		return 0.012
+		return 0.05 // Rare, but digits come in runs: a gram of digits is much more frequent than four digits apart.
 	case c >= 'A' && c <= 'Z':
 		return 0.003
 	case c == ' ' || c == '.' || c == '/' || c == '-' || c == '_':
@@ -173,18 +182,38 @@ func (p *prefilter) next(s string, i int) (at int, buckets uint16) {
 	}
 	const low = 1<<lanes - 1
 	t := &p.table
-	a, b := t[s[i]], t[s[i+1]]
-	pair := a & (b >> lanes)
-	last := t[s[i+2]]
-	pair2 := b & (last >> lanes)
-	for j := i + 3; j < len(s); j++ {
-		cur := t[s[j]]
-		pair3 := last & (cur >> lanes)
-		// pair holds positions 0 and 1 of the gram that ends at j, pair3 positions 2 and 3.
-		if m := pair & (pair3 >> (2 * lanes)) & low; m != 0 {
+	w0, w1, last := t[s[i]], t[s[i+1]], t[s[i+2]]
+	// pair(j) holds positions 0 and 1 of the gram that begins at j, and shifted by two groups positions 2 and 3 of the
+	// one that ends behind it. a and b are the pairs at j-3 and j-2.
+	a, b := w0&(w1>>lanes), w1&(last>>lanes)
+	j := i + 3
+	for ; j+4 <= len(s); j += 4 {
+		x0, x1, x2, x3 := t[s[j]], t[s[j+1]], t[s[j+2]], t[s[j+3]]
+		c := last & (x0 >> lanes)
+		d := x0 & (x1 >> lanes)
+		e := x1 & (x2 >> lanes)
+		f := x2 & (x3 >> lanes)
+		m0, m1, m2, m3 := a&(c>>(2*lanes)), b&(d>>(2*lanes)), c&(e>>(2*lanes)), d&(f>>(2*lanes))
+		if (m0|m1|m2|m3)&low != 0 {
+			switch {
+			case m0&low != 0:
+				return j - 3, uint16(m0 & low)
+			case m1&low != 0:
+				return j - 2, uint16(m1 & low)
+			case m2&low != 0:
+				return j - 1, uint16(m2 & low)
+			}
+			return j, uint16(m3 & low)
+		}
+		a, b, last = e, f, x3
+	}
+	for ; j < len(s); j++ {
+		x := t[s[j]]
+		c := last & (x >> lanes)
+		if m := a & (c >> (2 * lanes)) & low; m != 0 {
 			return j - 3, uint16(m)
 		}
-		pair, pair2, last = pair2, pair3, cur
+		a, b, last = b, c, x
 	}
 	return -1, 0
 }

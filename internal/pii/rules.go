@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -47,6 +48,8 @@ type Rules struct {
 	cards         *rule
 	nationalIDs   *rule
 	numericRules  uint64 // rules that also read numbers
+	leastNumber   int64  // smaller ones are of no interest to them
+	insideRuns    bool   // some pattern of the user may begin in the middle of a run of digits
 }
 
 // builder collects what the detectors ask for while rules are compiled.
@@ -80,6 +83,7 @@ func Compile(cfg Config, hashKey []byte) (*Rules, error) {
 
 		replacements: make(map[string]bool),
 		maskKeep:     -1,
+		leastNumber:  math.MaxInt64,
 	}
 	// The slice must not move while detectors keep pointers into it.
 	r.rules = make([]rule, 0, maxRules)

@@ -85,13 +85,23 @@ func (sc *Scanner) apply(s string, active uint64) (string, Verdict) {
 		sc.Examined += int64(len(s))
 		return s, Keep
 	}
-	if res := r.results.get(s, "", active); res != nil {
-		sc.hits = append(sc.hits, res.hits...)
-		return res.text, res.verdict
+	// Runs of digits are frequent in clean texts; other candidates are rare enough to ask the memory first.
+	known := buckets&^r.pre.cheap != 0
+	if known {
+		if res := r.results.get(s, "", active); res != nil {
+			sc.hits = append(sc.hits, res.hits...)
+			return res.text, res.verdict
+		}
 	}
 	sc.findFrom(s, active, at, buckets)
 	if len(sc.found) == 0 {
 		return s, Keep
+	}
+	if !known {
+		if res := r.results.get(s, "", active); res != nil {
+			sc.hits = append(sc.hits, res.hits...)
+			return res.text, res.verdict
+		}
 	}
 	text, verdict := sc.settle(s, func(s string) { sc.find(s, active) })
 	r.results.put(result{in: s, active: active, text: text, verdict: verdict, hits: sc.hits})
@@ -140,11 +150,14 @@ func (sc *Scanner) findFrom(s string, active uint64, at int, buckets uint16) {
 }
 
 func (sc *Scanner) check(s string, at int, buckets uint16) {
+	if buckets&^sc.rules.pre.cheap == 0 && at > 0 && digitSet.has(s[at-1]) && !sc.rules.insideRuns {
+		return // inside a run of digits, of which the beginning was checked
+	}
 	for ; buckets != 0; buckets &= buckets - 1 {
 		list := sc.rules.pre.buckets[bits.TrailingZeros16(buckets)]
 		for i := range list {
 			t := &list[i]
-			if t.rules&sc.active != 0 && t.gram.matches(s[at:at+gramLen]) {
+			if t.rules&sc.active != 0 && (t.alone || t.gram.matches(s[at:at+gramLen])) {
 				t.check(sc, s, at)
 			}
 		}

@@ -165,7 +165,33 @@ func dialectOf(system, s string) dialect {
 	if t := strings.TrimLeft(s, " \t\r\n"); t != "" && (t[0] == '{' || t[0] == '[') {
 		return dialectJSON
 	}
+	if system == "" && commandLike(s) {
+		return dialectCommand
+	}
 	return dialectUnknown
+}
+
+// commandWords are commands of Redis that begin no statement of SQL; SET is one when there is no equals sign.
+var commandWords = map[string]bool{
+	"GET": true, "MGET": true, "MSET": true, "SETEX": true, "PSETEX": true, "SETNX": true, "GETSET": true, "GETEX": true, "GETDEL": true,
+	"DEL": true, "UNLINK": true, "EXISTS": true, "EXPIRE": true, "PEXPIRE": true, "TTL": true, "INCR": true, "INCRBY": true, "DECR": true,
+	"APPEND": true, "HGET": true, "HSET": true, "HMGET": true, "HMSET": true, "HGETALL": true, "HDEL": true, "HINCRBY": true, "HEXISTS": true,
+	"LPUSH": true, "RPUSH": true, "LPOP": true, "RPOP": true, "LRANGE": true, "BLPOP": true, "BRPOP": true, "SADD": true, "SREM": true,
+	"SMEMBERS": true, "SISMEMBER": true, "ZADD": true, "ZREM": true, "ZRANGE": true, "ZRANGEBYSCORE": true, "ZSCORE": true, "PUBLISH": true,
+	"SUBSCRIBE": true, "XADD": true, "XREAD": true, "XREADGROUP": true, "XACK": true, "EVALSHA": true, "EVAL": true, "AUTH": true, "HELLO": true,
+}
+
+func commandLike(s string) bool {
+	s = strings.TrimLeft(s, " \t\r\n")
+	if s == "" {
+		return false
+	}
+	w := firstWord(s)
+	if len(w) > 16 {
+		return false
+	}
+	w = strings.ToUpper(w)
+	return commandWords[w] || w == "SET" && !strings.Contains(s, "=")
 }
 
 // obfuscate replaces the literals of a statement and counts them. Statements of unknown systems are read as SQL with

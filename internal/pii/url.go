@@ -6,7 +6,8 @@ var (
 	authorityEnd = unionOf(setOf("/?# \t\r\n\"'<>\\|`"), setOf("\x00-\x1f"))
 	textEnd      = unionOf(setOf(" \t\r\n\"'<>`"), setOf("\x00-\x1f"))
 	paramName    = unionOf(setOf("A-Za-z0-9_.$:%+~"), setOf("[]"), setOf("-"), nonASCII)
-	valueEnd     = unionOf(setOf("&; \t\r\n\"'<>`#|\\^"), setOf("\x00-\x1f"))
+	valueEnd     = unionOf(setOf("&; \t\r\n\"'<>`#\\"), setOf("\x00-\x1f"))
+	urlValueEnd  = unionOf(setOf("&;# \t\r\n"), setOf("\x00-\x1f")) // when the text is a URL from its beginning
 	beforeQuery  = unionOf(setOf("A-Za-z0-9/._~%)}:"), setOf("]"), setOf("-"), nonASCII)
 )
 
@@ -152,6 +153,10 @@ func (sc *Scanner) query(r *rule, s string, i int, fragment bool) {
 		return
 	}
 	begin := i
+	ends := &valueEnd
+	if i <= maxURLHead && !strings.ContainsAny(s[:i], " \t\r\n\"'<>`\\") {
+		ends = &urlValueEnd
+	}
 	for i < len(s) {
 		nameStart := i
 		for i < len(s) && paramName.has(s[i]) {
@@ -167,15 +172,7 @@ func (sc *Scanner) query(r *rule, s string, i int, fragment bool) {
 		name := s[nameStart:i]
 		i++
 		valueStart := i
-		if strings.HasPrefix(s[i:], "[REDACTED") {
-			// A replacement may hold bytes that end a value.
-			for stop := min(len(s), i+maxReplacement); i < stop && s[i] != ']'; {
-				i++
-			}
-		}
-		for i < len(s) && !valueEnd.has(s[i]) {
-			i++
-		}
+		i = sc.parameterEnd(s, i, ends)
 		sc.parameter(r, s, name, valueStart, i, fragment)
 		if i == len(s) || s[i] != '&' && s[i] != ';' {
 			break
@@ -187,6 +184,40 @@ func (sc *Scanner) query(r *rule, s string, i int, fragment bool) {
 	}
 	sc.Examined += int64(i - begin)
 	sc.qEnd = i
+}
+
+const (
+	maxURLHead   = 4096 // bytes in front of a query that are looked at to know whether the text is a URL
+	maxParamName = 64
+)
+
+// parameterEnd returns the end of the value at s[i:]. A semicolon ends it only when another name=value follows.
+func (sc *Scanner) parameterEnd(s string, i int, ends *byteSet) int {
+	if strings.HasPrefix(s[i:], "[REDACTED") {
+		// A replacement may hold bytes that end a value.
+		for stop := min(len(s), i+maxReplacement); i < stop && s[i] != ']'; {
+			i++
+		}
+	}
+	for i < len(s) {
+		if !ends.has(s[i]) {
+			i++
+			continue
+		}
+		if s[i] != ';' || ends != &urlValueEnd {
+			return i
+		}
+		j := i + 1
+		for j < len(s) && j-i <= maxParamName && paramName.has(s[j]) {
+			j++
+		}
+		sc.Examined += int64(j - i)
+		if j < len(s) && s[j] == '=' {
+			return i
+		}
+		i++
+	}
+	return i
 }
 
 func (sc *Scanner) parameter(r *rule, s, name string, start, end int, fragment bool) {

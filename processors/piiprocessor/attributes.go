@@ -93,6 +93,7 @@ func (w *walker) statement(place pii.Place, key *pii.Key, m pcommon.Map, v pcomm
 	if w.sc.QueryHash != "" {
 		e.hash = w.sc.QueryHash
 	}
+	w.statementIn, w.statementOut = v.Str(), out
 	v.SetStr(out)
 }
 

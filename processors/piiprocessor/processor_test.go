@@ -296,6 +296,23 @@ func TestSensitiveKeyTakesEverythingBelow(t *testing.T) {
 	assert.Equal(t, map[string]any{"Cookie": "[REDACTED]", "accept": "text/html"}, raw["headers"])
 }
 
+func TestStatementRepeatedInNameAndMessage(t *testing.T) {
+	h := start(t, nil)
+	td, _, _, s := oneSpan()
+	sql := "SELECT a FROM t WHERE name = 'Smith'"
+	s.Attributes().PutStr("db.system.name", "postgresql")
+	s.Attributes().PutStr("db.query.text", sql)
+	s.SetName(sql)
+	s.Status().SetMessage("timeout in: " + sql)
+	out := h.run(t, td).ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0)
+	assert.Equal(t, "SELECT a FROM t WHERE name = ?", out.Name())
+	assert.Equal(t, "timeout in: SELECT a FROM t WHERE name = ?", out.Status().Message())
+	// The next span has no statement: its name is its own.
+	td, _, _, s = oneSpan()
+	s.SetName(sql)
+	assert.Equal(t, sql, h.run(t, td).ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Name())
+}
+
 // TestNeverTouched: what association with pods, the service graph and sampling read comes out as it went in, also when
 // it looks like something to be found.
 func TestNeverTouched(t *testing.T) {

@@ -2,6 +2,8 @@ package piiprocessor
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -15,10 +17,15 @@ type walker struct {
 	sc      *pii.Scanner
 	infos   []pii.RuleInfo
 	enforce bool
+	// statements is the index of the rule of that name, if it is on.
+	statements int
 
 	// Of the span, resource or scope that is being walked.
 	touched  uint64 // rules that changed something
 	dropSpan bool   // a rule wants the span removed
+
+	// The last statement of the span that was changed, and what is left of it: names and messages repeat statements.
+	statementIn, statementOut string
 
 	// Of the batch.
 	tally   tally
@@ -28,7 +35,9 @@ type walker struct {
 }
 
 func newWalker(p *piiProcessor, rules *pii.Rules) *walker {
-	return &walker{p: p, sc: rules.NewScanner(), infos: rules.List(), enforce: p.config.Mode == modeEnforce}
+	w := &walker{p: p, sc: rules.NewScanner(), infos: rules.List(), enforce: p.config.Mode == modeEnforce}
+	w.statements = slices.IndexFunc(w.infos, func(r pii.RuleInfo) bool { return r.Name == "statements" })
+	return w
 }
 
 // traces walks a batch and reports whether spans were removed.
@@ -114,12 +123,19 @@ func (w *walker) scope(ss ptrace.ScopeSpans) (emptied bool) {
 
 // span walks a span and reports whether it is to be removed.
 func (w *walker) span(s ptrace.Span) (remove bool) {
-	w.touched, w.dropSpan = 0, false
+	w.touched, w.dropSpan, w.statementIn = 0, false, ""
 	w.attributes(pii.PlaceSpan, s.Attributes(), nil, 0)
+	if t, ok := w.repeated(pii.PlaceSpanName, s.Name()); ok {
+		s.SetName(t)
+	}
 	if t, ok := w.text(pii.PlaceSpanName, s.Name()); ok {
 		s.SetName(t)
 	}
 	if m := s.Status().Message(); m != "" {
+		if t, ok := w.repeated(pii.PlaceStatus, m); ok {
+			s.Status().SetMessage(t)
+			m = t
+		}
 		if t, ok := w.text(pii.PlaceStatus, m); ok {
 			s.Status().SetMessage(t)
 		}
@@ -160,6 +176,22 @@ func (w *walker) text(place pii.Place, s string) (string, bool) {
 		return s, false
 	}
 	return out, w.found(place, verdict)
+}
+
+// minRepeated is the length from which on a statement is looked for in names and messages.
+const minRepeated = 8
+
+// repeated replaces the span's statement where a name or message repeats it.
+func (w *walker) repeated(place pii.Place, s string) (string, bool) {
+	if len(w.statementIn) < minRepeated || !strings.Contains(s, w.statementIn) {
+		return s, false
+	}
+	w.tally.add(pii.Hit{Rule: w.statements, Count: 1}, place)
+	if !w.enforce {
+		return s, false
+	}
+	w.touched |= 1 << w.statements
+	return strings.ReplaceAll(s, w.statementIn, w.statementOut), true
 }
 
 // found notes the scanner's hits, and reports whether the field is to be changed.
