@@ -82,8 +82,13 @@ func (w *walker) keyText(place pii.Place, key *pii.Key, i int, e *edits) {
 
 // statement judges a database statement.
 func (w *walker) statement(place pii.Place, key *pii.Key, m pcommon.Map, v pcommon.Value, i int, e *edits) {
-	out, verdict := w.sc.Statement(place, key, system(m), v.Str())
-	if verdict == pii.Keep || !w.found(place, verdict) {
+	in := v.Str()
+	out, verdict := w.sc.Statement(place, key, system(m), in)
+	if verdict == pii.Keep {
+		return
+	}
+	w.statementIn, w.statementOut = in, out
+	if !w.found(place, verdict) {
 		return
 	}
 	if verdict == pii.Drop {
@@ -93,7 +98,6 @@ func (w *walker) statement(place pii.Place, key *pii.Key, m pcommon.Map, v pcomm
 	if w.sc.QueryHash != "" {
 		e.hash = w.sc.QueryHash
 	}
-	w.statementIn, w.statementOut = v.Str(), out
 	v.SetStr(out)
 }
 
