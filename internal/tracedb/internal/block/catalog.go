@@ -39,10 +39,9 @@ func (t *table) catalog(out []store.AttributeInfo) []store.AttributeInfo {
 			continue
 		}
 		info := &store.AttributeInfo{Column: store.Column{Scope: c.scope, Name: c.key}, Type: c.typ, Rows: c.rows}
-		if _, over := t.spilled[c.columnID]; !over {
-			info.Top, info.Complete = top(c.counts, !c.partial)
-		} else {
-			info.Top, _ = top(c.counts, false)
+		info.Top, info.Complete = c.top()
+		if _, over := t.spilled[c.columnID]; over {
+			info.Complete = false
 		}
 		all[c.columnID] = info
 	}
@@ -59,13 +58,12 @@ func (t *table) catalog(out []store.AttributeInfo) []store.AttributeInfo {
 	return out
 }
 
-func top(counts map[store.Value]int, complete bool) ([]store.ValueCount, bool) {
+func topOf(counts map[store.Value]int) ([]store.ValueCount, bool) {
 	values := make([]store.ValueCount, 0, len(counts))
 	for v, n := range counts {
 		values = append(values, store.ValueCount{Value: v, Count: n})
 	}
-	values, all := index.SortTop(values)
-	return values, complete && all
+	return index.SortTop(values)
 }
 
 // attrCounter counts attributes of resources and scopes by the spans that have them.
@@ -93,7 +91,7 @@ func (c attrCounter) catalog(out []store.AttributeInfo) []store.AttributeInfo {
 		}
 		switch id.typ {
 		case store.TypeString, store.TypeInt, store.TypeFloat, store.TypeBool:
-			info.Top, info.Complete = top(counts, true)
+			info.Top, info.Complete = topOf(counts)
 		}
 		out = append(out, info)
 	}

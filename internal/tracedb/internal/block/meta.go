@@ -45,6 +45,9 @@ type Meta struct {
 	Links     int      `json:"links"`
 	Resources int      `json:"resources"`
 	Scopes    int      `json:"scopes"`
+	// WALMark is the number of the newest log record whose spans are in the block or in an older one; 0 if unknown. It
+	// is for rebuilding a manifest.
+	WALMark uint64 `json:"wal_mark,string,omitempty"`
 	// Overflow says that spans, events or links have attributes without a column of their own.
 	Overflow bool                     `json:"overflow,omitempty"`
 	Groups   []Group                  `json:"row_groups"`

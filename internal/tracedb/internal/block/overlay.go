@@ -329,6 +329,11 @@ func WriteOverlay(fsys fsx.FS, dir string, o *Overlay) (OverlayRef, error) {
 	return ref, nil
 }
 
+// RefOverlay returns the reference to an overlay file with these contents.
+func RefOverlay(name string, contents []byte) OverlayRef {
+	return OverlayRef{Name: name, Size: int64(len(contents)), CRC: crc32.Checksum(contents, column.Castagnoli)}
+}
+
 // ReadOverlay reads the overlay that the manifest names and checks that it is the one, and the block's.
 func ReadOverlay(fsys fsx.FS, dir string, ref OverlayRef) (*Overlay, error) {
 	path := filepath.Join(dir, ref.Name)

@@ -11,6 +11,7 @@ import (
 	"github.com/bramble-tracing/bramble/internal/fsx"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/index"
 )
 
 const (
@@ -113,8 +114,9 @@ type attrColumn struct {
 	num      int // in the file, or -1
 	rows     int
 	distinct int
-	counts   map[store.Value]int
-	partial  bool // counts does not have all values
+	texts    map[string]int // how often each value occurs, of strings
+	nums     map[uint64]int // the same, of numbers
+	partial  bool           // counts does not have all values
 }
 
 // overflowed is an attribute of a row that goes to the overflow column.
@@ -225,7 +227,7 @@ func (t *table) newColumn(k *attrKey, typ store.ValueType) *attrColumn {
 	}
 	c := &attrColumn{
 		columnID: columnID{k.attrID, typ}, builder: column.NewBuilder(attrSpec(k.scope, k.key, typ)), num: -1,
-		counts: make(map[store.Value]int),
+		texts: make(map[string]int), nums: make(map[uint64]int),
 	}
 	c.builder.PadGranules(len(t.granules))
 	k.columns[typ] = c
@@ -316,7 +318,7 @@ func (t *table) endGroup() (int, error) {
 		if err := t.writeColumn(g, c.num, c.builder); err != nil {
 			return g, err
 		}
-		c.distinct = max(c.distinct, t.chunk.Distinct, len(c.counts))
+		c.distinct = max(c.distinct, t.chunk.Distinct, len(c.texts), len(c.nums))
 	}
 	if err := t.writeOverflow(g); err != nil {
 		return g, err
@@ -405,21 +407,44 @@ func (c *attrColumn) count() {
 	c.rows += c.builder.Len()
 	switch c.typ {
 	case store.TypeString:
-		complete := c.builder.TextCounts(func(s string, n int) { c.countValue(store.String(s), n) })
+		complete := c.builder.TextCounts(func(s string, n int) {
+			if _, ok := c.texts[s]; ok || len(c.texts) < maxCounted {
+				c.texts[s] += n
+			} else {
+				c.partial = true
+			}
+		})
 		c.partial = c.partial || !complete
 	case store.TypeInt, store.TypeFloat, store.TypeBool:
-		for i := 0; i < c.builder.Len() && !c.partial; i++ {
-			c.countValue(store.Value{Type: c.typ, Num: c.builder.Num(i)}, 1)
-		}
+		c.countNums()
 	default:
 		c.partial = true // not offered as values
 	}
 }
 
-func (c *attrColumn) countValue(v store.Value, n int) {
-	if _, ok := c.counts[v]; !ok && len(c.counts) >= maxCounted {
-		c.partial = true
-		return
+// countNums counts until there are too many distinct numbers.
+func (c *attrColumn) countNums() {
+	for i := 0; i < c.builder.Len() && !c.partial; {
+		v, from := c.builder.Num(i), i
+		for i++; i < c.builder.Len() && c.builder.Num(i) == v; i++ {
+		}
+		if _, ok := c.nums[v]; ok || len(c.nums) < maxCounted {
+			c.nums[v] += i - from
+		} else {
+			c.partial = true
+		}
 	}
-	c.counts[v] += n
+}
+
+// top returns the most frequent values of the column and whether these are all.
+func (c *attrColumn) top() ([]store.ValueCount, bool) {
+	values := make([]store.ValueCount, 0, len(c.texts)+len(c.nums))
+	for s, n := range c.texts {
+		values = append(values, store.ValueCount{Value: store.String(s), Count: n})
+	}
+	for v, n := range c.nums {
+		values = append(values, store.ValueCount{Value: store.Value{Type: c.typ, Num: v}, Count: n})
+	}
+	values, all := index.SortTop(values)
+	return values, all && !c.partial
 }

@@ -19,6 +19,7 @@ type WriterOptions struct {
 	ID      string // a ULID; the name of the block's directory
 	Level   int
 	Parents []string
+	WALMark uint64 // see Meta
 	// Zstd is the compression level, 1 (the default) or 3.
 	Zstd int
 	// GroupGranules is the number of granules in a row group; 16 if zero.
@@ -73,7 +74,7 @@ func NewWriter(fs fsx.FS, parent string, opts WriterOptions) (*Writer, error) {
 	}
 	w := &Writer{fs: fs, dir: filepath.Join(parent, opts.ID), opts: opts}
 	w.tmp = w.dir + TempSuffix
-	w.meta = Meta{Version: Version, ID: opts.ID, Level: opts.Level, Parents: opts.Parents, MinStart: ^uint64(0)}
+	w.meta = Meta{Version: Version, ID: opts.ID, Level: opts.Level, Parents: opts.Parents, WALMark: opts.WALMark, MinStart: ^uint64(0)}
 	if err := w.create(); err != nil {
 		return nil, errors.Join(fmt.Errorf("create block %s: %w", opts.ID, err), w.Abort())
 	}

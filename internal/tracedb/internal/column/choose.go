@@ -1,7 +1,6 @@
 package column
 
 import (
-	"encoding/binary"
 	"math"
 	"math/bits"
 
@@ -164,8 +163,4 @@ func (b *Builder) hash(i int) uint64 {
 	return xxhash.Sum64(b.Text(i))
 }
 
-func hashNum(v uint64) uint64 {
-	var buf [8]byte
-	binary.LittleEndian.PutUint64(buf[:], v)
-	return xxhash.Sum64(buf[:])
-}
+func hashNum(v uint64) uint64 { return xxhash.Sum64Uint64(v) }
