@@ -1,7 +1,6 @@
 package tracemetrics
 
 import (
-	"strings"
 	"sync/atomic"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
@@ -48,7 +47,7 @@ func newServiceGraph(c *Config, resource, span *picker) (*serviceGraph, error) {
 		on:           c.produces(ProcessorServiceGraphs),
 		table:        newTable(c, labels),
 		spec:         newHistogramSpec(c, sc.Buckets),
-		pending:      newPending(sc.MaxItems),
+		pending:      newPending(sc.MaxItems, c.MaxLabelValueLength),
 		wait:         int64(sc.Wait),
 		prefix:       sc.ClientServerPrefix,
 		messageDelay: sc.MessagingLatency,
@@ -163,23 +162,23 @@ func (g *serviceGraph) databaseCall(s *store.Span, h *half, span []*store.Value,
 
 // pair completes an edge or lets the half wait.
 func (g *serviceGraph) pair(key edgeKey, h *half, sc *scratch, now int64) {
-	other, o := g.pending.put(key, *h, now+g.wait, sc.keep)
+	var other half
+	o := g.pending.put(key, h, &other, now+g.wait)
+	if o == outcomeDropped {
+		// What is overdue may make room.
+		g.Expire(sc, now)
+		o = g.pending.put(key, h, &other, now+g.wait)
+	}
 	switch o {
 	case outcomeDropped:
-		// Make room of what is overdue for the next one.
-		g.Expire(sc, now)
-		if other, o = g.pending.put(key, *h, now+g.wait, sc.keep); o == outcomeDropped {
-			g.stats.dropped.Add(1)
-			return
-		}
-		if o != outcomePaired {
-			return
-		}
+		g.stats.dropped.Add(1)
+		return
 	case outcomeReplaced:
 		g.stats.expired.Add(1)
 		return
 	case outcomeWaits:
 		return
+	case outcomePaired:
 	}
 	c, s := h, &other
 	if !h.client {
@@ -282,17 +281,4 @@ func (g *serviceGraph) appendDims(vals []string, e *edge) []string {
 		}
 	}
 	return vals
-}
-
-// keep makes a half that waits independent of its batch.
-func (sc *scratch) keep(h *half) {
-	h.service = strings.Clone(h.service)
-	h.peer = strings.Clone(h.peer)
-	if h.dims != nil {
-		dims := make([]string, len(h.dims))
-		for i, d := range h.dims {
-			dims[i] = strings.Clone(d)
-		}
-		h.dims = dims
-	}
 }

@@ -1,6 +1,7 @@
 package tracemetrics
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -13,7 +14,7 @@ type edgeKey struct {
 	span  spanid.SpanID
 }
 
-// half is one side of an edge. Its strings are copies or interned, never a batch's.
+// half is one side of an edge. While it waits its strings are not a batch's.
 type half struct {
 	client    bool
 	failed    bool
@@ -43,7 +44,10 @@ type pendingShard struct {
 	index map[edgeKey]int32
 	slots []waiting
 	free  []int32
-	_     [24]byte
+	names map[string]string
+	// maxValue cuts what waits, in bytes.
+	maxValue int
+	_        [8]byte
 }
 
 // pending is the store of halves that wait for their other half.
@@ -53,11 +57,11 @@ type pending struct {
 	max    int64
 }
 
-func newPending(maxItems int) *pending {
+func newPending(maxItems, maxValue int) *pending {
 	p := &pending{max: int64(maxItems)}
 	for i := range p.shards {
-		p.shards[i].index = make(map[edgeKey]int32)
-		p.shards[i].slots = make([]waiting, 1)
+		p.shards[i].index, p.shards[i].names = make(map[edgeKey]int32), make(map[string]string)
+		p.shards[i].slots, p.shards[i].maxValue = make([]waiting, 1), maxValue
 	}
 	return p
 }
@@ -72,34 +76,70 @@ const (
 	outcomeDropped  // There is no room.
 )
 
-// put looks for the other side of h. If there is one, it is taken out and returned; otherwise h waits until deadline.
-// make is called to complete h only if it has to wait, because most halves do not.
-func (p *pending) put(key edgeKey, h half, deadline int64, complete func(*half)) (other half, o outcome) {
+// put looks for the other side of h. If there is one, it is taken out and put into other; otherwise a copy of h waits
+// until deadline.
+func (p *pending) put(key edgeKey, h, other *half, deadline int64) outcome {
 	sh := &p.shards[key.trace.Hash()>>60]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if i, ok := sh.index[key]; ok {
 		w := &sh.slots[i]
 		if w.client != h.client {
-			other = w.half
+			*other = w.half
 			sh.remove(i)
 			p.count.Add(-1)
-			return other, outcomePaired
+			return outcomePaired
 		}
-		complete(&h)
-		w.half = h
-		return other, outcomeReplaced
+		w.half = sh.own(h)
+		return outcomeReplaced
 	}
 	if p.count.Add(1) > p.max {
 		p.count.Add(-1)
-		return other, outcomeDropped
+		return outcomeDropped
 	}
-	complete(&h)
-	sh.insert(waiting{half: h, key: key, deadline: deadline})
-	return other, outcomeWaits
+	sh.insert(key, sh.own(h), deadline)
+	return outcomeWaits
 }
 
-func (s *pendingShard) insert(w waiting) {
+// maxNames bounds the strings that a shard keeps to save copies.
+const maxNames = 4096
+
+// own is h with strings that are not the batch's. Names of services come again and again.
+func (s *pendingShard) own(h *half) half {
+	o := *h
+	o.service, o.peer = s.intern(h.service), s.intern(h.peer)
+	if len(h.dims) > 0 {
+		o.dims = make([]string, len(h.dims))
+		for i, d := range h.dims {
+			o.dims[i] = s.intern(d)
+		}
+	}
+	return o
+}
+
+// maxName is the longest string that is kept to save copies, in bytes.
+const maxName = 128
+
+func (s *pendingShard) intern(v string) string {
+	switch {
+	case v == "":
+		return ""
+	case len(v) > maxName:
+		return strings.Clone(cut(v, s.maxValue))
+	}
+	if own, ok := s.names[v]; ok {
+		return own
+	}
+	if len(s.names) >= maxNames {
+		clear(s.names)
+	}
+	v = strings.Clone(v)
+	s.names[v] = v
+	return v
+}
+
+func (s *pendingShard) insert(key edgeKey, h half, deadline int64) {
+	w := waiting{half: h, key: key, deadline: deadline}
 	var i int32
 	if n := len(s.free); n > 0 {
 		i, s.free = s.free[n-1], s.free[:n-1]

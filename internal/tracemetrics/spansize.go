@@ -34,7 +34,12 @@ func spanSize(s *store.Span) int {
 	return n
 }
 
-func varintSize(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
+func varintSize(n uint64) int {
+	if n < 1<<7 {
+		return 1
+	}
+	return (bits.Len64(n) + 6) / 7
+}
 
 // messageSize is that of a length-delimited field with n bytes.
 func messageSize(n int) int { return 1 + varintSize(uint64(n)) + n } //nolint:gosec // A length.
@@ -73,7 +78,13 @@ func fixed64Size(n uint64) int {
 func attrsSize(attrs []store.Attr) int {
 	n := 0
 	for i := range attrs {
-		n += messageSize(stringSize(attrs[i].Key) + messageSize(valueSize(&attrs[i].Value, 0)))
+		a := &attrs[i]
+		// Most attributes are short: every length in them takes one byte.
+		if v := &a.Value; v.Type == store.TypeString && len(a.Key)+len(v.Str) < 100 && a.Key != "" {
+			n += 8 + len(a.Key) + len(v.Str)
+			continue
+		}
+		n += messageSize(stringSize(a.Key) + messageSize(valueSize(&a.Value, 0)))
 	}
 	return n
 }

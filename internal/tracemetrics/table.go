@@ -82,8 +82,11 @@ func newTable(c *Config, labels []string) *table {
 func (t *table) hash(vals []string) uint64 {
 	h := uint64(len(vals))
 	for _, v := range vals {
-		// The constant is odd and has about as many ones as zeros: the golden ratio's fraction.
-		h = (h ^ maphash.String(t.seed, v)) * 0x9e3779b97f4a7c15
+		if v != "" {
+			h ^= maphash.String(t.seed, v)
+		}
+		// Odd, with about as many ones as zeros: the golden ratio's fraction.
+		h *= 0x9e3779b97f4a7c15
 		h ^= h >> 29
 	}
 	return h
