@@ -160,6 +160,9 @@ func (c *comparer) count(s spot, sp *split) error {
 	if err != nil {
 		return err
 	}
+	if !slices.Contains(attrs, ast.ServiceName) {
+		attrs = append(slices.Clone(attrs), ast.ServiceName) // Every span has it, if empty (contract 11, X-17).
+	}
 	for _, a := range attrs {
 		if err := c.x.run.err(); err != nil {
 			return err
