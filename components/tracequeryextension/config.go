@@ -48,7 +48,7 @@ type LimitsConfig struct {
 	// Timeout is how long a query may wait and run.
 	Timeout time.Duration `mapstructure:"timeout"`
 	// Concurrency is how many searches may run at the same time; as many lookups of traces by id may run besides. 0
-	// means one for each CPU, and at least 2.
+	// means two for each CPU, and at least 4. One client gets at most all but one.
 	Concurrency int `mapstructure:"concurrency"`
 	// Queue is how many searches may wait for their turn, which goes round between clients; further ones are answered
 	// with status 429.

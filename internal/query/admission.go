@@ -7,13 +7,16 @@ import (
 )
 
 // admission lets a bounded number of queries run. The others wait, each client in a queue of its own; a place that
-// becomes free goes to the next client in turn, and within a client to the query that came first.
+// becomes free goes to the next client in turn, and within a client to the query that came first. One place is never
+// given to a client that has all others: whoever runs long queries waits for himself, and not others for him.
 type admission struct {
-	running, waiting int // capacities
+	running, waiting, perClient int // capacities
 
 	mu      sync.Mutex
 	active  int
 	waiters int
+	// has counts the running queries of each client that has any.
+	has map[string]int
 	// turn holds the clients with waiting queries; the first is next.
 	turn   []*clientQueue
 	queues map[string]*clientQueue
@@ -29,11 +32,14 @@ type clientQueue struct {
 }
 
 func newAdmission(running, waiting int) *admission {
-	return &admission{running: running, waiting: waiting, queues: make(map[string]*clientQueue), idle: make(chan struct{})}
+	return &admission{
+		running: running, waiting: waiting, perClient: max(1, running-1),
+		has: make(map[string]int), queues: make(map[string]*clientQueue), idle: make(chan struct{}),
+	}
 }
 
-// acquire waits for a place. leave must be called once if there is no error, which wraps ErrOverloaded, ErrClosing
-// or the context's cause.
+// acquire waits for a place. leave must be called once for the same client if there is no error, which wraps
+// ErrOverloaded, ErrClosing or the context's cause.
 func (a *admission) acquire(ctx context.Context, client string) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -43,8 +49,8 @@ func (a *admission) acquire(ctx context.Context, client string) error {
 	case a.closed:
 		a.mu.Unlock()
 		return ErrClosing
-	case a.active < a.running:
-		a.active++
+	case a.mayEnter(client):
+		a.enter(client)
 		a.mu.Unlock()
 		return nil
 	case a.waiters >= a.waiting:
@@ -60,7 +66,7 @@ func (a *admission) acquire(ctx context.Context, client string) error {
 		if !a.abandon(client, admitted) {
 			// The place was given just now.
 			if err := <-admitted; err == nil {
-				a.leave()
+				a.leave(client)
 			}
 		}
 		return context.Cause(ctx)
@@ -101,28 +107,51 @@ func (a *admission) abandon(client string, admitted chan error) bool {
 	return true
 }
 
-// leave gives a place back, which goes to the next client in turn.
-func (a *admission) leave() {
+// mayEnter reports whether a place is free for the client. Nobody who may enter waits, so nobody is overtaken.
+func (a *admission) mayEnter(client string) bool {
+	return a.active < a.running && a.has[client] < a.perClient
+}
+
+func (a *admission) enter(client string) {
+	a.active++
+	a.has[client]++
+}
+
+// leave gives a place back and lets those enter who may now.
+func (a *admission) leave(client string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.turn) == 0 {
-		a.active--
-		if a.closed && a.active == 0 {
-			close(a.idle)
+	a.active--
+	if a.has[client]--; a.has[client] == 0 {
+		delete(a.has, client)
+	}
+	for a.admitNext() {
+	}
+	if a.closed && a.active == 0 {
+		close(a.idle)
+	}
+}
+
+// admitNext gives a free place to the next client in turn that may have it.
+func (a *admission) admitNext() bool {
+	for i, q := range a.turn {
+		if !a.mayEnter(q.client) {
+			continue
 		}
-		return
+		a.turn = slices.Delete(a.turn, i, i+1)
+		admitted := q.waiters[0]
+		q.waiters = slices.Delete(q.waiters, 0, 1)
+		a.waiters--
+		if len(q.waiters) == 0 {
+			delete(a.queues, q.client)
+		} else {
+			a.turn = append(a.turn, q)
+		}
+		a.enter(q.client)
+		admitted <- nil
+		return true
 	}
-	q := a.turn[0]
-	a.turn = slices.Delete(a.turn, 0, 1)
-	admitted := q.waiters[0]
-	q.waiters = slices.Delete(q.waiters, 0, 1)
-	a.waiters--
-	if len(q.waiters) == 0 {
-		delete(a.queues, q.client)
-	} else {
-		a.turn = append(a.turn, q)
-	}
-	admitted <- nil
+	return false
 }
 
 // close refuses whoever waits or comes. The channel is closed when nobody runs any more.

@@ -32,7 +32,7 @@ func TestClientsTakeTurns(t *testing.T) {
 					mu.Lock()
 					order = append(order, client)
 					mu.Unlock()
-					a.leave()
+					a.leave(client)
 				})
 				synctest.Wait()
 			}
@@ -40,7 +40,7 @@ func TestClientsTakeTurns(t *testing.T) {
 		ask("greedy", 5)
 		ask("modest", 2)
 		ask("late", 1)
-		a.leave()
+		a.leave("holder")
 		wg.Wait()
 		require.Equal(t, []string{"greedy", "modest", "late", "greedy", "modest", "greedy", "greedy", "greedy"}, order)
 		active, waiting := a.load()
@@ -60,10 +60,10 @@ func TestQueueIsBounded(t *testing.T) {
 		synctest.Wait()
 		require.ErrorIs(t, a.acquire(t.Context(), "y"), ErrOverloaded)
 		for range 2 {
-			a.leave()
+			a.leave("x")
 			require.NoError(t, <-errs)
 		}
-		a.leave()
+		a.leave("x")
 		require.NoError(t, a.acquire(t.Context(), "y"))
 	})
 }
@@ -84,7 +84,7 @@ func TestGivingUp(t *testing.T) {
 		require.Zero(t, waiting)
 		require.Empty(t, a.queues)
 		require.Empty(t, a.turn)
-		a.leave()
+		a.leave("x")
 		require.NoError(t, a.acquire(t.Context(), "z"))
 		require.ErrorIs(t, a.acquire(ctx, "y"), gone, "an ended context is not admitted")
 	})
@@ -105,7 +105,7 @@ func TestCloseAdmission(t *testing.T) {
 			t.Fatal("x still runs")
 		default:
 		}
-		a.leave()
+		a.leave("x")
 		<-idle
 		<-a.close()
 	})
@@ -124,13 +124,14 @@ func TestAdmissionRandom(t *testing.T) {
 				if (i+j)%3 == 0 {
 					go cancel()
 				}
-				if a.acquire(ctx, strconv.Itoa(i%7)) == nil {
+				client := strconv.Itoa(i % 7)
+				if a.acquire(ctx, client) == nil {
 					n := running.Add(1)
 					for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
 					}
 					admitted.Add(1)
 					running.Add(-1)
-					a.leave()
+					a.leave(client)
 				}
 				cancel()
 			}
@@ -143,4 +144,33 @@ func TestAdmissionRandom(t *testing.T) {
 	require.Zero(t, active)
 	require.Zero(t, waiting)
 	require.Empty(t, a.queues)
+	require.Empty(t, a.has)
+}
+
+// TestOnePlaceIsForOthers: a client with long queries does not keep the last place from others.
+func TestOnePlaceIsForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(3, 10)
+		require.NoError(t, a.acquire(t.Context(), "heavy"))
+		require.NoError(t, a.acquire(t.Context(), "heavy"))
+		waits := make(chan error, 1)
+		go func() { waits <- a.acquire(t.Context(), "heavy") }()
+		synctest.Wait()
+		require.Empty(t, waits)
+		require.NoError(t, a.acquire(t.Context(), "light"), "the place is free for another")
+		go func() { waits <- a.acquire(t.Context(), "light") }()
+		synctest.Wait()
+		a.leave("light") // Its own next query gets it: heavy has as many as it may.
+		require.NoError(t, <-waits)
+		a.leave("light")
+		synctest.Wait()
+		require.Empty(t, waits, "heavy still waits for itself")
+		a.leave("heavy")
+		require.NoError(t, <-waits)
+		a.leave("heavy")
+		a.leave("heavy")
+		active, waiting := a.load()
+		require.Zero(t, active)
+		require.Zero(t, waiting)
+	})
 }

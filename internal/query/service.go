@@ -17,7 +17,8 @@ type Limits struct {
 	MaxTraceBytes int64
 	// Timeout is how long one query may wait and run.
 	Timeout time.Duration
-	// Concurrency is how many searches run at the same time; as many lookups of single traces may run besides them.
+	// Concurrency is how many searches run at the same time; as many lookups of single traces may run besides them. One
+	// client gets at most all but one of the places.
 	Concurrency int
 	// Queue is how many searches may wait for their turn; further ones are refused.
 	Queue int
@@ -30,13 +31,13 @@ type Limits struct {
 	MaxSearchRange, MaxMetricsRange time.Duration
 }
 
-// DefaultLimits returns what is right for a node that also ingests: one search per core, and no fewer than two so
-// that a long one does not block all others.
+// DefaultLimits returns what is right for a node that also ingests. A search uses several cores by itself; more of them
+// at a time only keep a long one from blocking the others.
 func DefaultLimits() Limits {
 	return Limits{
 		MaxTraceBytes: 50 << 20,
 		Timeout:       time.Minute,
-		Concurrency:   max(2, runtime.GOMAXPROCS(0)),
+		Concurrency:   max(4, 2*runtime.GOMAXPROCS(0)),
 		Queue:         200,
 		Memory:        256 << 20,
 		QueryMemory:   128 << 20,
@@ -144,7 +145,7 @@ func (s *Service) run(ctx context.Context, a *admission, d *Done, f func(ctx con
 
 // admitted runs a query that has a place, and gives the place back.
 func (s *Service) admitted(ctx context.Context, a *admission, d *Done, f func(ctx context.Context, v store.View, budget *memlimit.Budget) error) error {
-	defer a.leave()
+	defer a.leave(d.Client)
 	v, err := s.store.View()
 	if err != nil {
 		return fmt.Errorf("open a view of the store: %w", err)

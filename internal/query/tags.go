@@ -41,7 +41,11 @@ func (s *Service) TagNames(ctx context.Context, r TagNamesRequest) (*TagNamesRes
 	}
 	var out *TagNamesResult
 	d := &Done{Kind: "tags", Query: r.Query, StartNano: r.StartNano, EndNano: r.EndNano, Client: r.Client}
-	err = s.run(ctx, s.scans, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
+	places := s.scans
+	if o.Filter == nil { // The catalogues answer.
+		places = s.lookups
+	}
+	err = s.run(ctx, places, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
 		o.Budget = budget
 		res, err := exec.TagNames(ctx, v, r.Scope, o)
 		if err != nil {
