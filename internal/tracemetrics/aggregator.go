@@ -3,6 +3,7 @@ package tracemetrics
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ type Aggregator struct {
 	cfg      Config
 	resource picker
 	span     picker
+	seed     maphash.Seed
 	// everySpan: attributes of spans that are no edge's are needed, too.
 	everySpan bool
 	slack     int64
@@ -52,6 +54,7 @@ type scratch struct {
 type resourceRow struct {
 	done                   bool
 	service, job, instance string
+	serviceHash            uint64         // valueHash of service
 	values                 []*store.Value // by the resource picker
 }
 
@@ -64,9 +67,10 @@ func New(cfg Config, now time.Time) (*Aggregator, error) {
 		return nil, errors.New("node: must not be empty: without it the nodes of a DaemonSet overwrite each other's series")
 	}
 	a := &Aggregator{cfg: cfg, slack: int64(cfg.IngestionTimeRangeSlack), lastNano: now.UnixNano(), keep: newKeeper(&cfg.Exemplars)}
+	a.seed = maphash.MakeSeed()
 	a.service, a.namespace, a.instance = a.resource.add(attrService), a.resource.add(attrNamespace), a.resource.add(attrInstance)
 	var err error
-	if a.spans, err = newSpanMetrics(&cfg, &a.resource, &a.span); err != nil {
+	if a.spans, err = newSpanMetrics(&cfg, &a.resource, &a.span, a.seed); err != nil {
 		return nil, fmt.Errorf("span metrics: %w", err)
 	}
 	if k := cfg.ServiceGraph.Weighting.MultiplierKey; k != "" && cfg.produces(ProcessorServiceGraphs) {
@@ -76,10 +80,10 @@ func New(cfg Config, now time.Time) (*Aggregator, error) {
 		a.span.add(d)
 	}
 	a.everySpan = len(a.span.keys) > 0
-	if a.graph, err = newServiceGraph(&cfg, &a.resource, &a.span); err != nil {
+	if a.graph, err = newServiceGraph(&cfg, &a.resource, &a.span, a.seed); err != nil {
 		return nil, fmt.Errorf("service graph: %w", err)
 	}
-	a.targets, a.hosts = newTargetInfo(&cfg), newHostInfo(&cfg)
+	a.targets, a.hosts = newTargetInfo(&cfg, a.seed), newHostInfo(&cfg, a.seed)
 	a.hostIDs = a.resource.addAll(cfg.HostInfo.Identifiers)
 	return a, nil
 }
@@ -130,6 +134,7 @@ func (a *Aggregator) readResource(r *resourceRow, res *store.Resource, now int64
 	r.done = true
 	a.resource.pick(res.Attrs, r.values)
 	r.service = attrText(r.values[a.service], nil)
+	r.serviceHash = valueHash(a.seed, r.service)
 	if a.targets.on {
 		r.job, r.instance = r.service, attrText(r.values[a.instance], nil)
 		if ns := attrText(r.values[a.namespace], nil); ns != "" && r.job != "" {

@@ -1,6 +1,7 @@
 package tracemetrics
 
 import (
+	"hash/maphash"
 	"sync/atomic"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
@@ -37,7 +38,7 @@ const (
 	histMessage
 )
 
-func newServiceGraph(c *Config, resource, span *picker) (*serviceGraph, error) {
+func newServiceGraph(c *Config, resource, span *picker, seed maphash.Seed) (*serviceGraph, error) {
 	labels, err := graphLabels(c)
 	if err != nil {
 		return nil, err
@@ -45,7 +46,7 @@ func newServiceGraph(c *Config, resource, span *picker) (*serviceGraph, error) {
 	sc := &c.ServiceGraph
 	g := &serviceGraph{
 		on:           c.produces(ProcessorServiceGraphs),
-		table:        newTable(c, labels),
+		table:        newTable(c, labels, seed),
 		spec:         newHistogramSpec(c, sc.Buckets),
 		pending:      newPending(sc.MaxItems, c.MaxLabelValueLength),
 		wait:         int64(sc.Wait),
@@ -69,6 +70,7 @@ func newServiceGraph(c *Config, resource, span *picker) (*serviceGraph, error) {
 // edge is a complete edge. Its strings may be a batch's.
 type edge struct {
 	client, server, connection, virtual string
+	clientHash, serverHash              uint64 // of the names
 	clientDims, serverDims              []string
 	clientSeconds, serverSeconds        float64
 	delaySeconds                        float64
@@ -86,7 +88,7 @@ func (g *serviceGraph) count(s *store.Span, r *resourceRow, span []*store.Value,
 		return
 	}
 	h := half{
-		client: client, service: r.service, seconds: float64(s.DurationNano()) / 1e9, weight: g.weight.of(s, r, span), span: s.SpanID,
+		client: client, service: r.service, serviceHash: r.serviceHash, seconds: float64(s.DurationNano()) / 1e9, weight: g.weight.of(s, r, span), span: s.SpanID,
 		failed: s.StatusCode == store.StatusError, messaging: s.Kind == store.KindProducer || s.Kind == store.KindConsumer,
 		keep: k.certainSpan(s), dims: g.dimensions(r, span, sc),
 	}
@@ -153,7 +155,7 @@ func (g *serviceGraph) databaseCall(s *store.Span, h *half, span []*store.Value,
 		}
 	}
 	g.add(&edge{
-		client: h.service, server: name, connection: connDatabase, clientDims: h.dims,
+		client: h.service, clientHash: h.serviceHash, server: name, serverHash: valueHash(g.table.seed, name), connection: connDatabase, clientDims: h.dims,
 		clientSeconds: h.seconds, serverSeconds: h.seconds, failed: h.failed, keep: h.keep, weight: h.weight,
 		trace: s.TraceID, clientSpan: s.SpanID, serverSpan: s.SpanID,
 	}, sc, now)
@@ -185,7 +187,7 @@ func (g *serviceGraph) pair(key edgeKey, h *half, sc *scratch, now int64) {
 		c, s = &other, h
 	}
 	e := edge{
-		client: c.service, server: s.service, clientDims: c.dims, serverDims: s.dims,
+		client: c.service, clientHash: c.serviceHash, server: s.service, serverHash: s.serviceHash, clientDims: c.dims, serverDims: s.dims,
 		clientSeconds: c.seconds, serverSeconds: s.seconds, failed: c.failed || s.failed, keep: c.keep || s.keep,
 		weight: max(c.weight, s.weight), trace: key.trace, clientSpan: c.span, serverSpan: s.span,
 	}
@@ -205,11 +207,13 @@ func (g *serviceGraph) virtual(key edgeKey, h *half, name string, sc *scratch, n
 	}
 	if h.client {
 		e.client, e.server, e.virtual, e.clientDims, e.clientSeconds = h.service, name, "server", h.dims, h.seconds
+		e.clientHash, e.serverHash = h.serviceHash, valueHash(g.table.seed, name)
 	} else {
 		if name == "" {
 			name = "user"
 		}
 		e.client, e.server, e.virtual, e.serverDims, e.serverSeconds = name, h.service, "client", h.dims, h.seconds
+		e.clientHash, e.serverHash = valueHash(g.table.seed, name), h.serviceHash
 	}
 	g.add(&e, sc, now)
 }
@@ -230,16 +234,21 @@ func (g *serviceGraph) Expire(sc *scratch, now int64) {
 
 // add counts an edge.
 func (g *serviceGraph) add(e *edge, sc *scratch, now int64) {
-	vals := append(sc.vals[:0], e.client, e.server, e.connection)
+	vals := append(sc.vals[:0], e.client, e.server)
+	hash := mix(mix(0, e.clientHash), e.serverHash)
+	vals = append(vals, e.connection)
 	if g.virtualLabel {
 		vals = append(vals, e.virtual)
 	}
 	vals = g.appendDims(vals, e)
 	vals = append(vals, "") // overflow
+	for _, v := range vals[2:] {
+		hash = mix(hash, valueHash(g.table.seed, v))
+	}
 	sc.vals = vals
 
 	g.stats.edges.Add(1)
-	sh, x := g.table.acquire(vals)
+	sh, x := g.table.acquire(vals, hash)
 	defer sh.mu.Unlock()
 	x.seen = now
 	x.counters[0] += e.weight

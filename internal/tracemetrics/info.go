@@ -1,6 +1,7 @@
 package tracemetrics
 
 import (
+	"hash/maphash"
 	"slices"
 	"strings"
 
@@ -24,20 +25,20 @@ type infoMetric struct {
 	node     string // the node label's name, which attributes must not take
 }
 
-func newTargetInfo(c *Config) *infoMetric {
+func newTargetInfo(c *Config, seed maphash.Seed) *infoMetric {
 	return &infoMetric{
-		on: c.SpanMetrics.TargetInfo, name: metricTargetInfo, table: newTable(c, nil), maxName: c.MaxLabelNameLength, node: c.NodeLabel,
+		on: c.SpanMetrics.TargetInfo, name: metricTargetInfo, table: newTable(c, nil, seed), maxName: c.MaxLabelNameLength, node: c.NodeLabel,
 		excluded: append([]string{attrService, attrNamespace, attrInstance}, c.SpanMetrics.TargetInfoExcluded...),
 	}
 }
 
-func newHostInfo(c *Config) *infoMetric {
-	return &infoMetric{on: c.produces(ProcessorHostInfo), name: c.HostInfo.MetricName, table: newTable(c, nil)}
+func newHostInfo(c *Config, seed maphash.Seed) *infoMetric {
+	return &infoMetric{on: c.produces(ProcessorHostInfo), name: c.HostInfo.MetricName, table: newTable(c, nil, seed)}
 }
 
 // touch keeps the series with the labels alive. pairs are names and values.
 func (m *infoMetric) touch(pairs []string, now int64) {
-	sh, x := m.table.acquire(pairs)
+	sh, x := m.table.acquire(pairs, m.table.hash(pairs))
 	x.seen = now
 	sh.mu.Unlock()
 }

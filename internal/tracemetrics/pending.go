@@ -21,12 +21,14 @@ type half struct {
 	messaging bool
 	keep      bool // The trace is certain to be kept.
 	service   string
-	peer      string   // of a client: the name of the other side if it stays missing
-	dims      []string // values of the configured dimensions
-	seconds   float64
-	edgeNano  uint64 // a client's end, a server's start
-	weight    float64
-	span      spanid.SpanID
+	// serviceHash is valueHash of service.
+	serviceHash uint64
+	peer        string   // of a client: the name of the other side if it stays missing
+	dims        []string // values of the configured dimensions
+	seconds     float64
+	edgeNano    uint64 // a client's end, a server's start
+	weight      float64
+	span        spanid.SpanID
 }
 
 // waiting is a half in its shard's list.

@@ -1,6 +1,7 @@
 package tracemetrics
 
 import (
+	"hash/maphash"
 	"strings"
 
 	"github.com/bramble-tracing/bramble/internal/store"
@@ -15,6 +16,7 @@ type spanMetrics struct {
 	dims                     []dimension
 	targetInfo               bool
 	weight                   weigher
+	kindHashes, statusHashes []uint64
 }
 
 // dimension is one label made of attributes: their indexes in the resource picker and in the span picker.
@@ -53,7 +55,7 @@ func (w *weigher) of(s *store.Span, r *resourceRow, span []*store.Value) float64
 	return 1
 }
 
-func newSpanMetrics(c *Config, resource, span *picker) (*spanMetrics, error) {
+func newSpanMetrics(c *Config, resource, span *picker, seed maphash.Seed) (*spanMetrics, error) {
 	labels, err := spanLabels(c)
 	if err != nil {
 		return nil, err
@@ -62,13 +64,19 @@ func newSpanMetrics(c *Config, resource, span *picker) (*spanMetrics, error) {
 		calls:      c.produces(ProcessorSpanMetrics, ProcessorSpanMetricsCount),
 		latency:    c.produces(ProcessorSpanMetrics, ProcessorSpanMetricsLatency),
 		size:       c.produces(ProcessorSpanMetrics, ProcessorSpanMetricsSize),
-		table:      newTable(c, labels),
+		table:      newTable(c, labels, seed),
 		spec:       newHistogramSpec(c, c.SpanMetrics.Buckets),
 		in:         c.SpanMetrics.Intrinsic,
 		targetInfo: c.SpanMetrics.TargetInfo,
 		weight:     newWeigher(&c.SpanMetrics.Weighting, resource, span),
 	}
 	m.on = m.calls || m.latency || m.size
+	for _, name := range kindNames {
+		m.kindHashes = append(m.kindHashes, valueHash(seed, name))
+	}
+	for _, name := range statusNames {
+		m.statusHashes = append(m.statusHashes, valueHash(seed, name))
+	}
 	for _, d := range c.SpanMetrics.Dimensions {
 		m.dims = append(m.dims, dimension{resource: []int{resource.add(d)}, span: []int{span.add(d)}})
 	}
@@ -105,18 +113,20 @@ func attrText(first, second *store.Value) string {
 // count adds one span. span holds what the span picker found; vals is memory for the label values.
 func (m *spanMetrics) count(s *store.Span, r *resourceRow, span []*store.Value, k *keeper, now int64, vals []string) []string {
 	weight := m.weight.of(s, r, span)
+	var hash uint64
 	if m.in.Service {
-		vals = append(vals, r.service)
+		vals, hash = append(vals, r.service), mix(hash, r.serviceHash)
 	}
 	if m.in.SpanName {
-		vals = append(vals, s.Name)
+		vals, hash = append(vals, s.Name), mix(hash, valueHash(m.table.seed, s.Name))
 	}
 	if m.in.SpanKind {
-		vals = append(vals, enumName(kindNames[:], s.Kind))
+		vals, hash = m.appendEnum(vals, hash, kindNames[:], m.kindHashes, s.Kind)
 	}
 	if m.in.StatusCode {
-		vals = append(vals, enumName(statusNames[:], s.StatusCode))
+		vals, hash = m.appendEnum(vals, hash, statusNames[:], m.statusHashes, s.StatusCode)
 	}
+	fixed := len(vals)
 	if m.in.StatusMessage {
 		vals = append(vals, s.StatusMessage)
 	}
@@ -127,13 +137,16 @@ func (m *spanMetrics) count(s *store.Span, r *resourceRow, span []*store.Value, 
 		vals = append(vals, r.job, r.instance)
 	}
 	vals = append(vals, "") // overflow
+	for _, v := range vals[fixed:] {
+		hash = mix(hash, valueHash(m.table.seed, v))
+	}
 
 	size := 0
 	if m.size {
 		size = spanSize(s)
 	}
 	seconds := float64(s.DurationNano()) / 1e9
-	sh, x := m.table.acquire(vals)
+	sh, x := m.table.acquire(vals, hash)
 	x.seen = now
 	x.counters[0] += weight
 	x.counters[1] += float64(size)
@@ -145,4 +158,12 @@ func (m *spanMetrics) count(s *store.Span, r *resourceRow, span []*store.Value, 
 	}
 	sh.mu.Unlock()
 	return vals
+}
+
+func (m *spanMetrics) appendEnum(vals []string, hash uint64, names []string, hashes []uint64, v int32) ([]string, uint64) {
+	if v >= 0 && int(v) < len(names) {
+		return append(vals, names[v]), mix(hash, hashes[v])
+	}
+	name := enumName(names, v)
+	return append(vals, name), mix(hash, valueHash(m.table.seed, name))
 }

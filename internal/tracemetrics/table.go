@@ -58,9 +58,9 @@ type series struct {
 	hists    [3]histogram
 }
 
-func newTable(c *Config, labels []string) *table {
+func newTable(c *Config, labels []string, seed maphash.Seed) *table {
 	t := &table{
-		labels: labels, seed: maphash.MakeSeed(), maxSeries: c.MaxActiveSeries, maxPerLabel: c.MaxCardinalityPerLabel,
+		labels: labels, seed: seed, maxSeries: c.MaxActiveSeries, maxPerLabel: c.MaxCardinalityPerLabel,
 		maxValueLen: c.MaxLabelValueLength, stats: &tableStats{},
 	}
 	for i := range t.shards {
@@ -79,15 +79,25 @@ func newTable(c *Config, labels []string) *table {
 	return t
 }
 
-func (t *table) hash(vals []string) uint64 {
-	h := uint64(len(vals))
+// valueHash is the hash of one label value. Callers keep those of values that come again and again.
+func valueHash(seed maphash.Seed, v string) uint64 {
+	if v == "" {
+		return 0
+	}
+	return maphash.String(seed, v)
+}
+
+// mix continues the hash h of label values with the hash of the next one.
+func mix(h, value uint64) uint64 {
+	// Odd, with about as many ones as zeros: the golden ratio's fraction.
+	h = (h ^ value) * 0x9e3779b97f4a7c15
+	return h ^ h>>29
+}
+
+// hash mixes the hashes of all values, beginning with 0.
+func (t *table) hash(vals []string) (h uint64) {
 	for _, v := range vals {
-		if v != "" {
-			h ^= maphash.String(t.seed, v)
-		}
-		// Odd, with about as many ones as zeros: the golden ratio's fraction.
-		h *= 0x9e3779b97f4a7c15
-		h ^= h >> 29
+		h = mix(h, valueHash(t.seed, v))
 	}
 	return h
 }
@@ -103,10 +113,9 @@ func (s *shard) find(hash uint64, vals []string) *series {
 	return nil
 }
 
-// acquire returns the series of vals and its shard, whose lock the caller must release. vals may be changed. Without room
-// it is the overflow series, or the series of other values where a label has no room.
-func (t *table) acquire(vals []string) (*shard, *series) {
-	hash := t.hash(vals)
+// acquire returns the series of vals and its shard, whose lock the caller must release. hash is t.hash(vals). vals may be
+// changed. Without room it is the overflow series, or the series of other values where a label has no room.
+func (t *table) acquire(vals []string, hash uint64) (*shard, *series) {
 	sh := t.shard(hash)
 	sh.mu.Lock()
 	if s := sh.find(hash, vals); s != nil {
