@@ -329,6 +329,17 @@ func TestWriterRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "not contiguous")
 	require.NoError(t, w.Abort())
 
+	require.NoError(t, fs.MkdirAll("blocks/old"))
+	_, err = NewWriter(fs, "blocks", WriterOptions{ID: "old"})
+	require.ErrorIs(t, err, os.ErrExist)
+	_, err = fs.Stat("blocks/old")
+	require.NoError(t, err, "a block that was there is left alone")
+	w, err = NewWriter(fs, "blocks", WriterOptions{ID: "x"})
+	require.NoError(t, err)
+	require.NoError(t, w.Append(ctx, &store.Batch{Resources: make([]store.Resource, 1), Scopes: make([]store.Scope, 1), Spans: []store.Span{one(1)}}))
+	require.NoError(t, fs.Remove("blocks/old"))
+	require.NoError(t, w.Abort())
+
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	w = newWriter()
@@ -337,6 +348,24 @@ func TestWriterRefuses(t *testing.T) {
 	list, err := fs.ReadDir("blocks")
 	require.NoError(t, err)
 	require.Empty(t, list)
+}
+
+// TestCallersMistakes makes sure that a bad question is not taken for a bad block.
+func TestCallersMistakes(t *testing.T) {
+	fs := fsx.NewMem()
+	nastyBlock(t, fs, 10)
+	b, err := newTestReader(t, fs).Open("blocks/x")
+	require.NoError(t, err)
+	column := store.Intrinsic(store.SpanName)
+	var sel store.Bitmap
+	sel.Fill(5)
+	for _, p := range []*store.Predicate{{Column: column, Op: store.OpEq}, {Column: column, Op: store.OpRegex}, {Column: column, Op: 99}} {
+		require.ErrorIs(t, b.Filter(t.Context(), 0, p, &sel), store.ErrInvalid)
+		require.True(t, b.MayMatch(0, p))
+	}
+	require.ErrorIs(t, b.Filter(t.Context(), 0, &store.Predicate{Column: store.Intrinsic("nonsense")}, &sel), store.ErrUnsupported)
+	require.ErrorIs(t, b.Filter(t.Context(), 7, &store.Predicate{Column: column}, &sel), store.ErrInvalid)
+	require.NoError(t, b.Release())
 }
 
 func TestNames(t *testing.T) {

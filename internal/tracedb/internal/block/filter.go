@@ -17,6 +17,9 @@ func (b *Block) Filter(ctx context.Context, granule int, p *store.Predicate, sel
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("filter column %q of block %s: %w", p.Column.Name, b.meta.ID, err)
 	}
+	if err := checkPredicate(p); err != nil {
+		return err
+	}
 	g, err := b.granule(granule)
 	if err != nil {
 		return err
@@ -47,6 +50,23 @@ func (b *Block) Filter(ctx context.Context, granule int, p *store.Predicate, sel
 		return filterRefs(s, p, sel)
 	}
 	return filterRows(src, p, sel)
+}
+
+// checkPredicate refuses what MatchSpan would panic over, so that a caller's mistake is not taken for damage.
+func checkPredicate(p *store.Predicate) error {
+	switch p.Op {
+	case store.OpExists, store.OpNotExists, store.OpIn, store.OpNotIn:
+		return nil
+	case store.OpRegex, store.OpNotRegex:
+		if p.Regex != nil {
+			return nil
+		}
+	case store.OpEq, store.OpNe, store.OpLt, store.OpLe, store.OpGt, store.OpGe:
+		if len(p.Values) > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: predicate %s on column %q has no operand", store.ErrInvalid, p.Op, p.Column.Name)
 }
 
 // filterRows decides row by row.

@@ -13,7 +13,7 @@ func (b *Block) MayMatch(granule int, p *store.Predicate) (may bool) {
 
 func (b *Block) mayMatch(granule int, p *store.Predicate, may *bool) (err error) {
 	defer b.contain(&err)
-	if p.Op == store.OpNotExists {
+	if p.Op == store.OpNotExists || checkPredicate(p) != nil {
 		*may = true
 		return nil
 	}

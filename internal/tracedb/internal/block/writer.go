@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	iofs "io/fs"
 	"path/filepath"
 
 	"github.com/bramble-tracing/bramble/internal/fsx"
@@ -58,10 +59,12 @@ type Writer struct {
 	resourceOf []int32 // per resource of the batch being appended: id in the block, or -1
 	scopeOf    []int32
 	err        error
+	renamed    bool // the final name may be ours
 	done       bool
 }
 
 // NewWriter creates the temporary directory of a block below parent. One of the same name, left by a crash, is removed.
+// A finished block of the same name is an error that wraps fs.ErrExist.
 func NewWriter(fs fsx.FS, parent string, opts WriterOptions) (*Writer, error) {
 	if opts.ID == "" || filepath.Base(opts.ID) != opts.ID || opts.ID[0] == '.' {
 		return nil, fmt.Errorf("write block: %q is no block id", opts.ID)
@@ -74,6 +77,9 @@ func NewWriter(fs fsx.FS, parent string, opts WriterOptions) (*Writer, error) {
 	}
 	w := &Writer{fs: fs, dir: filepath.Join(parent, opts.ID), opts: opts}
 	w.tmp = w.dir + TempSuffix
+	if _, err := fs.Stat(w.dir); err == nil {
+		return nil, fmt.Errorf("create block %s: %w: choose another id", opts.ID, iofs.ErrExist)
+	}
 	w.meta = Meta{Version: Version, ID: opts.ID, Level: opts.Level, Parents: opts.Parents, WALMark: opts.WALMark, MinStart: ^uint64(0)}
 	if err := w.create(); err != nil {
 		return nil, errors.Join(fmt.Errorf("create block %s: %w", opts.ID, err), w.Abort())
@@ -430,6 +436,7 @@ func (w *Writer) publish() error {
 	if err := w.fs.SyncDir(w.tmp); err != nil {
 		return fmt.Errorf("sync %s: %w", w.tmp, err)
 	}
+	w.renamed = true
 	if err := w.fs.Rename(w.tmp, w.dir); err != nil {
 		return fmt.Errorf("give the block its name: %w", err)
 	}
@@ -452,8 +459,11 @@ func (w *Writer) Abort() error {
 			t.out.abort()
 		}
 	}
-	// A rename may have happened before Finish failed.
-	return errors.Join(w.fs.RemoveAll(w.tmp), w.fs.RemoveAll(w.dir))
+	err := w.fs.RemoveAll(w.tmp)
+	if w.renamed { // perhaps, and Finish failed afterwards
+		err = errors.Join(err, w.fs.RemoveAll(w.dir))
+	}
+	return err
 }
 
 // Stats returns what each column chunk of a file costs, for reports.
