@@ -9,13 +9,14 @@ var assignedNames = map[string]assigned{
 	"secretkey": {}, "secret_access_key": {}, "secretaccesskey": {}, "api_key": {}, "apikey": {}, "access_key": {},
 	"accesskey": {}, "private_key": {}, "privatekey": {}, "credential": {strict: true}, "credentials": {strict: true},
 	"token": {strict: true}, "authorization": {line: true}, "cookie": {line: true}, "cvv": {}, "cvc": {},
-	"secrettoken": {}, "passcode": {}, "sessionid": {strict: true}, "session_id": {strict: true},
+	"secrettoken": {}, "passcode": {}, "pass": {part: true}, "sessionid": {strict: true}, "session_id": {strict: true},
 }
 
 // assigned says how the value of a name looks.
 type assigned struct {
 	strict bool // only values that look random: the name is also used for other things
 	line   bool // the value ends with the line
+	part   bool // counts only behind an underscore, as in db_pass
 }
 
 // armAssignments looks for the names. The triggers are the beginnings of the names' distinctive parts.
@@ -42,20 +43,32 @@ func (sc *Scanner) assignment(r *rule, s string, at int) {
 	}
 	sc.Examined += int64(end - at)
 	kind, ok := assignedNames[lowerName(s[at:end])]
-	if !ok || pageToken(s, at) || insideMarker(s, at) {
+	if !ok || pageToken(s, at) || insideMarker(s, at) || kind.part && (at == 0 || s[at-1] != '_') {
 		return
 	}
 	i, sep := separator(s, end)
+	if sep == 0 && option(s, at) && end+1 < len(s) && s[end] == ' ' && s[end+1] != '-' {
+		i, sep = end+1, '=' // --password value
+	}
 	if sep == 0 || i >= len(s) {
 		return
 	}
-	spaced := i > 0 && (s[i-1] == ' ' || s[i-1] == '\t')
+	spaced := i > 0 && (s[i-1] == ' ' || s[i-1] == '\t') && !option(s, at)
 	start, stop, quoted := sc.assignedValue(s, i, kind)
 	v := s[start:stop]
 	if !plausible(v, quoted, sep == ':' && !quoted || spaced && !quoted || kind.strict, kind) {
 		return
 	}
 	sc.add(r, s, start, stop)
+}
+
+// option reports whether the name at s[at:] ends a command line option: --password, --db-password.
+func option(s string, at int) bool {
+	i := at
+	for i > 0 && at-i < maxAssignedName && (wordSet.has(s[i-1]) || s[i-1] == '-') {
+		i--
+	}
+	return at-i >= 2 && s[i:i+2] == "--"
 }
 
 // insideMarker reports whether s[at:] is in the name of a rule in one of our replacement texts.
@@ -137,6 +150,13 @@ func (sc *Scanner) assignedValue(s string, i int, kind assigned) (start, stop in
 	stop = i
 	// Values may hold names of further values: the end of a word or line is looked for once.
 	switch {
+	case i == len(s):
+		return i, i, false
+	case s[i] == '{':
+		if end := bracedEnd(s, i); end > 0 {
+			return i, end, true
+		}
+		return i, i, false
 	case kind.line && i < sc.lineEnd:
 		return i, sc.lineEnd, false
 	case !kind.line && i < sc.wordEnd:
@@ -164,6 +184,15 @@ func (sc *Scanner) assignedValue(s string, i int, kind assigned) (start, stop in
 	return i, stop, false
 }
 
+// bracedEnd returns the end of a value in braces, as ODBC has them: {a;b}. It is 0 for placeholders and other braces.
+func bracedEnd(s string, i int) int {
+	end := strings.IndexByte(s[i:min(len(s), i+maxReplacement)], '}')
+	if end < 0 || !mixed(s[i+1:i+end]) || strings.ContainsAny(s[i+1:i+end], "{:\" $.") {
+		return 0
+	}
+	return i + end + 1
+}
+
 // maxReplacement is how far the end of one of our replacement texts is looked for.
 const maxReplacement = 64
 
@@ -178,7 +207,7 @@ var notValues = map[string]bool{
 
 // plausible reports whether a text is a secret. strict asks for a random look, as in prose and in code.
 func plausible(v string, quoted, strict bool, kind assigned) bool {
-	if len(v) < 3 || notValues[strings.ToLower(v)] || placeholder(v) {
+	if len(v) < 3 || notValues[strings.ToLower(v)] || v[0] != '{' && placeholder(v) {
 		return false
 	}
 	if kind.line {

@@ -139,8 +139,8 @@ func cardBorder(s string, i, dir int) bool {
 		// A letter directly beside digits makes it a hash or an id, except a word before them and escaped text
 		// such as \n4111….
 		return dir < 0 && i > 0 && (s[i-1] == '\\' && (c == 'n' || c == 't' || c == 'r') || alphaWord(s, i+1))
-	case c == '.' || c == ',':
-		// A decimal point: digits on its other side.
+	case c == '.':
+		// A decimal point: digits on its other side. A comma is more often between the numbers of a list.
 		j := i + dir
 		return j < 0 || j >= len(s) || !digitSet.has(s[j])
 	case c == '-' && dir < 0:

@@ -98,7 +98,7 @@ func realDomain(d string) bool {
 	if unreal[strings.ToLower(last)] {
 		return false
 	}
-	return !versionLike(d)
+	return !versionLike(d) && !strings.HasSuffix(d, ".cluster.local") // users of services in a cluster are no people
 }
 
 // versionLike reports whether a text begins like a version: 1.2, v1.2, 2x.
