@@ -9,9 +9,11 @@ CONFIG       ?= config/local.yaml
 VERSION      ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
 TOOL         := go tool -modfile=tools/go.mod
 
-# One setting of cgo for all builds: another one would compile the Collector a second time. Race tests need cgo.
+# One setting of cgo and of -trimpath for builds, tests and linters: another one would compile the Collector a second
+# time. Only race tests need cgo.
 export CGO_ENABLED = 0
-GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
+GOBUILD := go build -ldflags "-s -w -X main.version=$(VERSION)"
 
 # Packages that do not link the whole Collector, and so can be tested under the race detector in reasonable time.
 RACE_PACKAGES = $(shell go list ./internal/... ./components/... ./exporters/... ./processors/... 2>/dev/null)
