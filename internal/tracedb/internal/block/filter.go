@@ -169,6 +169,9 @@ func filterRefs(s *refSource, p *store.Predicate, sel *store.Bitmap) error {
 	for row, i := range s.ids.All() {
 		id := s.ids.Num(i) + uint64(s.base) //nolint:gosec // not negative
 		if id >= uint64(len(byID)) {
+			if !sel.Has(row) {
+				continue
+			}
 			return s.b.corrupt(fileSpans, fmt.Errorf("a span refers to resource or scope %d of %d", id, len(byID)))
 		}
 		if byID[id] {

@@ -20,6 +20,9 @@ type place struct {
 
 const noSpan = -1
 
+// maxKeptIDs is the size up to which the map of a trace's ids is used again.
+const maxKeptIDs = 1024
+
 // placer numbers the spans of traces. It keeps its memory from trace to trace.
 type placer struct {
 	byID    map[spanid.SpanID][2]int32 // up to two spans share an id
@@ -32,7 +35,8 @@ type placer struct {
 
 // number returns the places of the spans of one trace, in the same order. Children are visited in row order.
 func (p *placer) number(spans []member) []place {
-	if p.byID == nil {
+	// Clearing costs what the largest trace so far has grown the map to.
+	if p.byID == nil || len(p.byID) > maxKeptIDs {
 		p.byID = make(map[spanid.SpanID][2]int32)
 	}
 	clear(p.byID)
