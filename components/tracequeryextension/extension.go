@@ -47,6 +47,10 @@ type queryExtension struct {
 	// cancel ends the context of all requests.
 	cancel context.CancelFunc
 	serve  sync.WaitGroup
+	busy   busyConns
+	// stopping is closed when the extension is not ready any more.
+	stopping chan struct{}
+	stop     sync.Once
 }
 
 // States of the extension, in their order.
@@ -58,7 +62,7 @@ const (
 )
 
 func newQueryExtension(set extension.Settings, cfg *Config) *queryExtension {
-	return &queryExtension{cfg: cfg, set: set}
+	return &queryExtension{cfg: cfg, set: set, stopping: make(chan struct{})}
 }
 
 // Dependencies makes the Collector start the store first and stop it last.
@@ -80,7 +84,7 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 		Build:    tempoapi.NewBuildInfo(e.set.BuildInfo.Command, e.set.BuildInfo.Version),
 		Observer: metrics,
 	})
-	e.grpc, e.health = newGRPCServer(api, metrics, e.set.Logger)
+	e.grpc, e.health = newGRPCServer(api, metrics, e.stopping, e.set.Logger) //nolint:contextcheck // Streams have contexts of their own.
 	handler := &portHandler{ext: e, api: api, metrics: metrics.handler(), log: e.set.Logger}
 	if e.cfg.PprofEnabled {
 		handler.pprof = pprofHandler()
@@ -117,6 +121,7 @@ func (e *queryExtension) adapt(s *http.Server) context.Context {
 	s.Protocols.SetUnencryptedHTTP2(true)
 	s.WriteTimeout = 0
 	s.MaxHeaderBytes = maxHeaderBytes
+	s.ConnState = e.busy.observe
 	s.Handler = &outerHandler{ext: e, next: s.Handler, stall: e.cfg.WriteTimeout}
 	base, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
@@ -135,6 +140,7 @@ func (e *queryExtension) Ready() error {
 // NotReady is called before the pipelines are stopped.
 func (e *queryExtension) NotReady() error {
 	e.state.Store(stateStopping)
+	e.stop.Do(func() { close(e.stopping) })
 	if e.health != nil {
 		e.health.Shutdown() // All its services are not serving from now on.
 	}
@@ -152,12 +158,20 @@ func (e *queryExtension) Shutdown(ctx context.Context) error {
 	defer e.cancel()
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.ShutdownTimeout)
 	defer cancel()
-	var errs []error
-	if err := e.http.Shutdown(ctx); err != nil {
+	// Shutdown closes the listener and what is idle, and tells HTTP/2 clients to go; it would wait for those.
+	var shut sync.WaitGroup
+	shut.Go(func() { _ = e.http.Shutdown(ctx) }) // What it has to say is that it was cut short below.
+	if err := e.busy.wait(ctx); err != nil {
 		e.set.Logger.Warn("requests were cut off because they did not end in time", zap.Duration("shutdown_timeout", e.cfg.ShutdownTimeout), zap.Error(err))
 		e.cancel()
-		errs = append(errs, e.http.Close())
 	}
+	var errs []error
+	// A listener that Shutdown has closed before is none.
+	if err := e.http.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		errs = append(errs, fmt.Errorf("close the query port: %w", err))
+	}
+	cancel()
+	shut.Wait()
 	e.grpc.Stop()
 	e.serve.Wait()
 	// Queries see the cancelled context within milliseconds. They must be gone before the store closes.

@@ -1,6 +1,7 @@
 package tracequeryextension
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -18,8 +19,8 @@ import (
 
 // newGRPCServer returns a server for ServeHTTP: it listens to nothing itself. The health service (H-08) says the same
 // as /ready.
-func newGRPCServer(api *tempoapi.API, m *metrics, log *zap.Logger) (*grpc.Server, *health.Server) {
-	s := grpc.NewServer(grpc.StreamInterceptor(observeStreams(m, log)))
+func newGRPCServer(api *tempoapi.API, m *metrics, stopping <-chan struct{}, log *zap.Logger) (*grpc.Server, *health.Server) {
+	s := grpc.NewServer(grpc.ChainStreamInterceptor(observeStreams(m, log), endWatches(stopping)))
 	api.RegisterGRPC(s)
 	h := health.NewServer()
 	h.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
@@ -41,3 +42,32 @@ func observeStreams(m *metrics, log *zap.Logger) grpc.StreamServerInterceptor {
 		return handler(srv, ss)
 	}
 }
+
+// endWatches ends the streams of clients that watch the health, which last as long as both sides, when stopping is
+// closed, so that they do not hold up a shutdown.
+func endWatches(stopping <-chan struct{}) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		if info.FullMethod != grpc_health_v1.Health_Watch_FullMethodName {
+			return handler(srv, ss)
+		}
+		ctx, cancel := context.WithCancel(ss.Context())
+		defer cancel()
+		go func() {
+			select {
+			case <-stopping:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		return handler(srv, &streamWithContext{ss, ctx})
+	}
+}
+
+// streamWithContext is a stream whose context can be ended.
+type streamWithContext struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // The stream's own.
+}
+
+// Context implements grpc.ServerStream.
+func (s *streamWithContext) Context() context.Context { return s.ctx }
