@@ -88,7 +88,7 @@ func (sc *Scanner) card(r *rule, s string, at int) {
 			n, group, i = n+1, group+1, i+1
 			continue
 		case (c == ' ' || c == '-') && (sep == 0 || c == sep) && i+1 < len(s) && digitSet.has(s[i+1]) && groups < maxGroups:
-			if sc.cardEnd(r, s, at, i, digits[:n], groups) {
+			if sc.cardEnd(r, s, at, i, digits[:n]) {
 				return
 			}
 			if group < 4 || group > 7 {
@@ -101,12 +101,12 @@ func (sc *Scanner) card(r *rule, s string, at int) {
 	}
 	sc.Examined += int64(i - at)
 	if i == len(s) || cardBorder(s, i, 1) {
-		sc.cardEnd(r, s, at, i, digits[:n], groups)
+		sc.cardEnd(r, s, at, i, digits[:n])
 	}
 }
 
 // cardEnd reports s[start:end] if its digits are a card's.
-func (sc *Scanner) cardEnd(r *rule, s string, start, end int, digits []byte, groups int) bool {
+func (sc *Scanner) cardEnd(r *rule, s string, start, end int, digits []byte) bool {
 	if len(digits) < minCard || !luhn(digits) || !issued(digits) {
 		return false
 	}

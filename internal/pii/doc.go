@@ -24,7 +24,7 @@
 // # Statements
 //
 // SQL goes through the lexer of github.com/DataDog/go-sqllexer. For Redis and for the JSON-like statements of MongoDB,
-// Elasticsearch and OpenSearch we have obfuscators of our own (statement_json.go, statement_redis.go): the maintained
+// Elasticsearch and OpenSearch we have obfuscators of our own (statement_json.go, statement_command.go): the maintained
 // library for them keeps parser state that forbids sharing, gives up on anything but strict JSON, which many
 // instrumentations do not write, and brings a cache with goroutines of its own.
 package pii

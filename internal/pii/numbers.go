@@ -82,7 +82,7 @@ loop:
 		switch c := s[i]; {
 		case digitSet.has(c):
 			if digits < len(code) {
-				code[digits] = c
+				code[digits] = c //nolint:gosec // The bound is in the line above.
 			}
 			digits++
 			end = i + 1

@@ -10,8 +10,7 @@ import (
 
 var testKey = []byte("0123456789abcdef0123456789abcdef")
 
-func on() *bool  { b := true; return &b }
-func off() *bool { b := false; return &b }
+func on() *bool { b := true; return &b }
 
 func compile(tb testing.TB, rules map[string]RuleConfig) *Rules {
 	tb.Helper()

@@ -17,9 +17,8 @@ func obfuscateJSON(s, placeholder string) (string, int) {
 		case c == '"' || c == '\'' || c == '`':
 			end := quotedEnd(s, i)
 			text := s[i:end]
-			if isKey(s, end) && len(text) <= maxJSONKey {
-				out.WriteString(text)
-			} else if len(text) >= 2 && text[1:len(text)-1] == placeholder {
+			known := len(text) >= 2 && text[1:len(text)-1] == placeholder
+			if known || isKey(s, end) && len(text) <= maxJSONKey {
 				out.WriteString(text)
 			} else {
 				out.WriteByte(c)

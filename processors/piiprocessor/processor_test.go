@@ -220,7 +220,7 @@ func TestDropSpanEmptiesContainers(t *testing.T) {
 	h := start(t, func(c *Config) {
 		c.Rules = map[string]pii.RuleConfig{"spies": {Patterns: []string{`agent-\d{3}`}, Action: "drop_span"}}
 	})
-	td, rs, _, s := oneSpan()
+	td, _, _, s := oneSpan()
 	s.SetName("agent-007")
 	assert.Equal(t, 0, h.run(t, td).ResourceSpans().Len())
 	assert.Empty(t, h.sink.AllTraces(), "nothing is sent on")
@@ -236,7 +236,7 @@ func TestDropSpanEmptiesContainers(t *testing.T) {
 	assert.Equal(t, 1, out.SpanCount())
 
 	// A hit in a resource or scope concerns all its spans.
-	td, rs, _, _ = oneSpan()
+	td, rs, _, _ := oneSpan()
 	rs.Resource().Attributes().PutStr("who", "agent-007")
 	assert.Equal(t, 0, h.run(t, td).SpanCount())
 	td, _, ss, _ := oneSpan()
