@@ -27,8 +27,7 @@ func FuzzMeta(f *testing.F) {
 		replaceFile(t, fs, "blocks/x/meta.json", data)
 		_, err := answers(r, predicates)
 		if err != nil {
-			var ce *store.CorruptionError
-			if !errors.As(err, &ce) {
+			if _, ok := errors.AsType[*store.CorruptionError](err); !ok {
 				t.Fatalf("not a corruption error: %v", err)
 			}
 		}

@@ -185,7 +185,7 @@ func (b *Block) granule(n int) (*granule, error) {
 	if n < 0 || n >= b.first[len(b.first)-1] {
 		return nil, fmt.Errorf("%w: block %s has no granule %d", store.ErrInvalid, b.meta.ID, n)
 	}
-	g, found := slices.BinarySearchFunc(b.first, n, func(a, b int) int { return cmp.Compare(a, b) })
+	g, found := slices.BinarySearchFunc(b.first, n, cmp.Compare)
 	if !found {
 		g--
 	}
@@ -267,7 +267,7 @@ func (b *Block) readResources(t *tableFile, group, first int, out *resources, si
 		return err
 	}
 	for r := range rows {
-		attrs, err := all.append(nil, r)
+		attrs, err := all.of(r)
 		if err != nil {
 			return err
 		}
@@ -331,8 +331,9 @@ func (b *Block) rowAttrs(t *tableFile, group, first, rows int) (*rowAttrs, error
 	return out, err
 }
 
-// append appends the attributes of a row: first values, then later ones of the same keys.
-func (a *rowAttrs) append(dst []store.Attr, row int) ([]store.Attr, error) {
+// of returns the attributes of a row: first values, then later ones of the same keys.
+func (a *rowAttrs) of(row int) ([]store.Attr, error) {
+	var dst []store.Attr
 	for i, v := range a.columns {
 		if at := v.Index(row); at >= 0 {
 			dst = append(dst, store.Attr{Key: a.keys[i], Value: v.Value(at)})

@@ -217,8 +217,7 @@ func FuzzOverlay(f *testing.F) {
 		crc := crc32.Checksum(data, column.Castagnoli)
 		o, err := DecodeOverlay(append(slices.Clone(data), byte(crc), byte(crc>>8), byte(crc>>16), byte(crc>>24)), "fuzz")
 		if err != nil {
-			var ce *store.CorruptionError
-			if !errors.As(err, &ce) {
+			if _, ok := errors.AsType[*store.CorruptionError](err); !ok {
 				t.Fatalf("not a corruption error: %v", err)
 			}
 			return

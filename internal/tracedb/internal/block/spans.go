@@ -180,7 +180,7 @@ func (r *spanReader) read(row int, a *assembler) error {
 	if s.Scope, ok = a.scope(int(f[colScope].Num(row)) + r.g.meta.ScopeBase); !ok { //nolint:gosec // checked
 		return r.g.b.corrupt(fileSpans, fmt.Errorf("row %d refers to scope %d", r.g.row+row, f[colScope].Num(row)))
 	}
-	if s.Attrs, err = r.attrs.append(nil, row); err != nil {
+	if s.Attrs, err = r.attrs.of(row); err != nil {
 		return err
 	}
 	if err := r.readEvents(row, &s); err != nil {
@@ -201,7 +201,7 @@ func (r *spanReader) readEvents(row int, s *store.Span) error {
 			DroppedAttrs: uint32(f[colEventDropped].Num(at)), //nolint:gosec // it was one
 		}
 		var err error
-		if e.Attrs, err = attrs.append(nil, at); err != nil {
+		if e.Attrs, err = attrs.of(at); err != nil {
 			return err
 		}
 		s.Events = append(s.Events, e)
@@ -219,7 +219,7 @@ func (r *spanReader) readLinks(row int, s *store.Span) error {
 			DroppedAttrs: uint32(f[colLinkDropped].Num(at)), //nolint:gosec // it was one
 		}
 		var err error
-		if l.Attrs, err = attrs.append(nil, at); err != nil {
+		if l.Attrs, err = attrs.of(at); err != nil {
 			return err
 		}
 		s.Links = append(s.Links, l)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ type testColumn struct {
 func newTestColumns(rng *rand.Rand, rows int) []testColumn {
 	words := make([]string, 50)
 	for i := range words {
-		words[i] = strings.Repeat(string(rune('a'+i%26)), rng.IntN(40)) + fmt.Sprint(i)
+		words[i] = strings.Repeat(string(rune('a'+i%26)), rng.IntN(40)) + strconv.Itoa(i)
 	}
 	text := func(s string) cell { return cell{ok: true, str: s} }
 	num := func(n uint64) cell { return cell{ok: true, num: n} }
@@ -164,7 +165,7 @@ func TestRoundTrip(t *testing.T) {
 	for _, tc := range []struct{ rows, perGroup int }{
 		{1, 1}, {7, 1}, {8, 2}, {8191, 2}, {8193, 1}, {20000, 2},
 	} {
-		t.Run(fmt.Sprint(tc.rows), func(t *testing.T) {
+		t.Run(strconv.Itoa(tc.rows), func(t *testing.T) {
 			cols := newTestColumns(rand.New(rand.NewPCG(1, uint64(tc.rows))), tc.rows)
 			data, l, _ := writeTable(t, cols, tc.rows, tc.perGroup)
 			f, err := openTable(t, data, l, cols)

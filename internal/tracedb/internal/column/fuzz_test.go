@@ -98,8 +98,7 @@ func FuzzFile(f *testing.F) {
 		if err == nil {
 			err = readAll(file)
 		}
-		var ce *store.CorruptionError
-		if err != nil && !errors.As(err, &ce) {
+		if _, ok := errors.AsType[*store.CorruptionError](err); err != nil && !ok {
 			t.Fatalf("not a corruption error: %v", err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/store"
 )
@@ -307,7 +308,7 @@ func (v *Values) decodePage(text, raw []byte, row, rows int, enc Encoding, spec 
 		if len(raw) != n*spec.Width {
 			return nil, errPage
 		}
-		text = append(text[:len(text):len(text)], raw...)
+		text = append(slices.Clip(text), raw...)
 	case enc == Plain:
 		text, v.ends, err = readPlainText(text, v.ends, raw, n)
 	case enc == DeltaLengthBytes && (spec.Type == Text || spec.Type == Bytes):

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,7 +41,7 @@ func randomTraces(seed uint64, n int) []Trace {
 
 func TestTraces(t *testing.T) {
 	for seed, n := range []int{0, 1, 92, 93, 94, 186, 1000, 5000} {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			want := randomTraces(uint64(seed), n)
 			var buf bytes.Buffer
 			size, crc, err := WriteTraces(&buf, slices.Clone(want))
@@ -90,12 +90,18 @@ func TestDuplicateTraces(t *testing.T) {
 
 func catalogue() []store.AttributeInfo {
 	return []store.AttributeInfo{
-		{Column: store.Column{Scope: store.ScopeSpan, Name: "http.route"}, Type: store.TypeString, Rows: 10, Complete: true,
-			Top: []store.ValueCount{{Value: store.String("/a"), Count: 7}, {Value: store.String(""), Count: 3}}},
-		{Column: store.Column{Scope: store.ScopeSpan, Name: ""}, Type: store.TypeInt, Rows: 2,
-			Top: []store.ValueCount{{Value: store.Int(-5), Count: 2}}},
-		{Column: store.Column{Scope: store.ScopeEvent, Name: "f"}, Type: store.TypeFloat, Rows: 1,
-			Top: []store.ValueCount{{Value: store.Float(math.Inf(-1)), Count: 1}}},
+		{
+			Column: store.Column{Scope: store.ScopeSpan, Name: "http.route"}, Type: store.TypeString, Rows: 10, Complete: true,
+			Top: []store.ValueCount{{Value: store.String("/a"), Count: 7}, {Value: store.String(""), Count: 3}},
+		},
+		{
+			Column: store.Column{Scope: store.ScopeSpan, Name: ""}, Type: store.TypeInt, Rows: 2,
+			Top: []store.ValueCount{{Value: store.Int(-5), Count: 2}},
+		},
+		{
+			Column: store.Column{Scope: store.ScopeEvent, Name: "f"}, Type: store.TypeFloat, Rows: 1,
+			Top: []store.ValueCount{{Value: store.Float(math.Inf(-1)), Count: 1}},
+		},
 		{Column: store.Column{Scope: store.ScopeLink, Name: "m"}, Type: store.TypeMap, Rows: 1 << 30},
 	}
 }
@@ -161,8 +167,7 @@ func FuzzTraces(f *testing.F) {
 				}
 			}
 		}
-		var ce *store.CorruptionError
-		if err != nil && !errors.As(err, &ce) {
+		if _, ok := errors.AsType[*store.CorruptionError](err); err != nil && !ok {
 			t.Fatalf("not a corruption error: %v", err)
 		}
 	})
@@ -179,8 +184,7 @@ func FuzzCatalog(f *testing.F) {
 		}
 		attrs, err := DecodeCatalog(data, "fuzz")
 		if err != nil {
-			var ce *store.CorruptionError
-			if !errors.As(err, &ce) {
+			if _, ok := errors.AsType[*store.CorruptionError](err); !ok {
 				t.Fatalf("not a corruption error: %v", err)
 			}
 			return
