@@ -66,7 +66,7 @@ func (a *API) traceV2(w http.ResponseWriter, r *http.Request, id string) error {
 	err = a.service.Trace(r.Context(), q, func(t *store.Trace) (err error) {
 		switch f {
 		case formatProto:
-			body, err = appendTraceByID(nil, t)
+			body, err = protoTraceByID(t)
 		case formatLLM:
 			body, err = llmTrace(t)
 		case formatJSON:
@@ -99,10 +99,10 @@ func (a *API) traceV1(w http.ResponseWriter, r *http.Request, id string) error {
 			return &statusError{code: http.StatusUnprocessableEntity, text: t.Partial + "; /api/v2/traces/" + q.ID.String() + " answers with the part that fits"}
 		}
 		if f == formatProto {
-			body, err = otlpspan.AppendProto(nil, nameResources(&t.Batch))
+			body, err = otlpspan.AppendProto(make([]byte, 0, roomFor(t, protoSpan)), nameResources(&t.Batch))
 			return err
 		}
-		var j jsonWriter
+		j := jsonWriter{b: make([]byte, 0, roomFor(t, jsonSpan))}
 		j.object()
 		if err := j.traceJSON("batches", nameResources(&t.Batch)); err != nil {
 			return err
@@ -134,39 +134,54 @@ const (
 	numInspectedBytes                           = 1
 )
 
-// appendTraceByID encodes the answer for t, which is nil for a trace that was not found. The trace and the metrics are
+// protoTraceByID encodes the answer for t, which is nil for a trace that was not found. The trace and the metrics are
 // there also when they are empty: Grafana dereferences the trace unchecked (T-02).
-func appendTraceByID(dst []byte, t *store.Trace) ([]byte, error) {
-	var trace []byte
-	var inspected uint64
-	var partial string
-	if t != nil {
-		var err error
-		if trace, err = otlpspan.AppendProto(nil, nameResources(&t.Batch)); err != nil {
-			return nil, err
-		}
-		inspected, partial = t.InspectedBytes, t.Partial
+func protoTraceByID(t *store.Trace) ([]byte, error) {
+	if t == nil {
+		return []byte{numTrace<<3 | 2, 0, numMetrics<<3 | 2, 0}, nil
 	}
-	dst = protowire.AppendTag(dst, numTrace, protowire.BytesType)
-	dst = protowire.AppendBytes(dst, trace)
+	// The trace is by far the largest part: it is encoded in its place, behind room for its tag and length.
+	const room = 1 + 5
+	body, err := otlpspan.AppendProto(make([]byte, room, room+roomFor(t, protoSpan)), nameResources(&t.Batch))
+	if err != nil {
+		return nil, err
+	}
+	head := protowire.AppendVarint(protowire.AppendTag(nil, numTrace, protowire.BytesType), uint64(len(body)-room))
+	body = body[room-len(head):]
+	copy(body, head)
 	var metrics []byte
-	if inspected > 0 {
+	if t.InspectedBytes > 0 {
 		metrics = protowire.AppendTag(metrics, numInspectedBytes, protowire.VarintType)
-		metrics = protowire.AppendVarint(metrics, inspected)
+		metrics = protowire.AppendVarint(metrics, t.InspectedBytes)
 	}
-	dst = protowire.AppendTag(dst, numMetrics, protowire.BytesType)
-	dst = protowire.AppendBytes(dst, metrics)
-	if partial != "" {
-		dst = protowire.AppendTag(dst, numStatus, protowire.VarintType)
-		dst = protowire.AppendVarint(dst, 1)
-		dst = protowire.AppendTag(dst, numMessage, protowire.BytesType)
-		dst = protowire.AppendString(dst, partial)
+	body = protowire.AppendTag(body, numMetrics, protowire.BytesType)
+	body = protowire.AppendBytes(body, metrics)
+	if t.Partial != "" {
+		body = protowire.AppendTag(body, numStatus, protowire.VarintType)
+		body = protowire.AppendVarint(body, 1)
+		body = protowire.AppendTag(body, numMessage, protowire.BytesType)
+		body = protowire.AppendString(body, valid(t.Partial))
 	}
-	return dst, nil
+	return body, nil
+}
+
+// Bytes that a span takes in answers, roughly, for the first size of buffers.
+const (
+	protoSpan = 450
+	jsonSpan  = 900
+)
+
+// roomFor guesses the size of an answer.
+func roomFor(t *store.Trace, span int) int {
+	const most = 32 << 20
+	return min(len(t.Spans)*span, most) + 512
 }
 
 func jsonTraceByID(t *store.Trace) ([]byte, error) {
 	var j jsonWriter
+	if t != nil {
+		j.b = make([]byte, 0, roomFor(t, jsonSpan))
+	}
 	j.object()
 	j.openField("trace", '{')
 	if t != nil {

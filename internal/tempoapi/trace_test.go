@@ -279,7 +279,7 @@ func BenchmarkTraceJSON(b *testing.B) {
 
 func BenchmarkTraceProto(b *testing.B) {
 	benchmarkTrace(b, func(t *store.Trace) (int, error) {
-		out, err := appendTraceByID(nil, t)
+		out, err := protoTraceByID(t)
 		return len(out), err
 	})
 }
