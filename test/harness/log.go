@@ -14,7 +14,8 @@ type Log struct {
 	changed chan struct{} // closed and replaced when text grows
 }
 
-func newLog() *Log { return &Log{changed: make(chan struct{})} }
+// NewLog returns an empty log.
+func NewLog() *Log { return &Log{changed: make(chan struct{})} }
 
 // Write appends p. It never fails.
 func (l *Log) Write(p []byte) (int, error) {

@@ -142,7 +142,7 @@ func Command(tb testing.TB, args ...string) (code int, output string) {
 
 func prepare(tb testing.TB, cfg Config) *Bramble {
 	tb.Helper()
-	b := &Bramble{tb: tb, cfg: cfg, Data: cfg.Data, Log: newLog()}
+	b := &Bramble{tb: tb, cfg: cfg, Data: cfg.Data, Log: NewLog()}
 	if b.Data == "" {
 		b.Data = tb.TempDir()
 	}

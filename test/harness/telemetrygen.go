@@ -38,7 +38,7 @@ func StartTelemetrygen(tb testing.TB, args ...string) *Telemetrygen {
 		}
 		tb.Skipf("telemetrygen is missing: run `make build/telemetrygen`: %v", err)
 	}
-	g := &Telemetrygen{Log: newLog(), tb: tb, exited: make(chan struct{})}
+	g := &Telemetrygen{Log: NewLog(), tb: tb, exited: make(chan struct{})}
 	g.cmd = exec.Command(bin, append([]string{"traces", "--otlp-insecure"}, args...)...) //nolint:gosec // The pinned tool.
 	g.cmd.Stdout, g.cmd.Stderr = g.Log, g.Log
 	g.cmd.SysProcAttr = dieWithParent()
