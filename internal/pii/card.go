@@ -70,6 +70,13 @@ func (sc *Scanner) card(r *rule, s string, at int) {
 	if at > 0 && digitSet.has(s[at-1]) {
 		return // the middle of a run whose beginning was looked at
 	}
+	run := at + gramLen
+	for run < len(s) && run-at < minCard && digitSet.has(s[run]) {
+		run++
+	}
+	if run-at < minCard && (run+1 >= len(s) || s[run] != ' ' && s[run] != '-' || !digitSet.has(s[run+1])) {
+		return // a short number by itself
+	}
 	if at > 0 && !cardBorder(s, at-1, -1) {
 		return
 	}

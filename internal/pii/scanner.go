@@ -140,7 +140,15 @@ func (sc *Scanner) findFrom(s string, active uint64, at int, buckets uint16) {
 	pre := sc.rules.pre
 	for at >= 0 {
 		sc.check(s, at, buckets)
-		at, buckets = pre.next(s, max(at+1, sc.skip))
+		from := at + 1
+		if buckets&^pre.cheap == 0 && !sc.rules.insideRuns {
+			// Inside of a run of digits nothing begins but what its beginning has shown.
+			for from = at + gramLen; from < len(s) && digitSet.has(s[from]); {
+				from++
+			}
+			from -= gramLen - 1
+		}
+		at, buckets = pre.next(s, max(from, sc.skip))
 	}
 	for _, p := range sc.rules.whole {
 		if p.rule.bit&active != 0 {
@@ -150,9 +158,6 @@ func (sc *Scanner) findFrom(s string, active uint64, at int, buckets uint16) {
 }
 
 func (sc *Scanner) check(s string, at int, buckets uint16) {
-	if buckets&^sc.rules.pre.cheap == 0 && at > 0 && digitSet.has(s[at-1]) && !sc.rules.insideRuns {
-		return // inside a run of digits, of which the beginning was checked
-	}
 	for ; buckets != 0; buckets &= buckets - 1 {
 		list := sc.rules.pre.buckets[bits.TrailingZeros16(buckets)]
 		for i := range list {
