@@ -61,6 +61,11 @@ func (s *Service) Metrics(ctx context.Context, r MetricsRequest) (*MetricsResult
 			return err
 		}
 		d.Stats = statsOf(res.Stats)
+		release, err := takeAnswer(budget, metricsSize(res))
+		if err != nil {
+			return err
+		}
+		defer release()
 		out = metricsResult(res)
 		return nil
 	})

@@ -73,6 +73,11 @@ func (s *Service) Search(ctx context.Context, r SearchRequest) (*SearchResult, e
 			return err
 		}
 		d.Stats = statsOf(res.Stats)
+		release, err := takeAnswer(budget, searchSize(res))
+		if err != nil {
+			return err
+		}
+		defer release()
 		out = searchResult(res, p.RowsOnly)
 		return nil
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/store/oracle"
+	"github.com/bramble-tracing/bramble/internal/traceql/exec"
 )
 
 func filled(t *testing.T, spans int) *oracle.Store {
@@ -118,6 +119,21 @@ func TestDrain(t *testing.T) {
 		require.NoError(t, s.Drain(t.Context()))
 		require.Error(t, <-errs)
 	})
+}
+
+// TestAnswersAreBounded: an answer that does not fit into the query's memory is refused, and its bytes are given back.
+func TestAnswersAreBounded(t *testing.T) {
+	s := New(filled(t, 100), Limits{QueryMemory: 40_000})
+	ask := func(spss int) error {
+		_, err := s.Search(t.Context(), SearchRequest{Query: "{ } | select(name)", StartNano: 0, EndNano: 1 << 62, Limit: 10, SpansPerSpanSet: spss})
+		return err
+	}
+	require.NoError(t, ask(1))
+	err := ask(100)
+	require.ErrorIs(t, err, exec.ErrBudget)
+	require.Equal(t, KindOverloaded, KindOf(err))
+	require.NoError(t, ask(1))
+	require.Zero(t, s.memory.Usage().Used)
 }
 
 func TestKindOf(t *testing.T) {
