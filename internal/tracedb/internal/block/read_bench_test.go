@@ -39,16 +39,20 @@ func BenchmarkFilter(b *testing.B) {
 		"duration>1s":     {Column: store.Intrinsic(store.SpanDuration), Op: store.OpGt, Values: []store.Value{store.Int(1e9)}},
 		"url":             eq(span("url.full"), store.String("nothing")),
 	}
-	for _, cache := range []int64{0, 256 << 20} {
+	for _, cold := range []bool{true, false} {
 		for name, p := range predicates {
-			b.Run(fmt.Sprintf("%s/cache=%dMiB", name, cache>>20), func(b *testing.B) {
-				r, err := NewReader(fsx.OS{}, NewLRU(cache), 1)
+			b.Run(fmt.Sprintf("%s/cold=%t", name, cold), func(b *testing.B) {
+				cache := NewLRU(256 << 20)
+				r, err := NewReader(fsx.OS{}, cache, 1)
 				require.NoError(b, err)
 				defer r.Close()
 				blk, err := r.Open(filepath.Join(dir, "x"))
 				require.NoError(b, err)
 				info := blk.Info()
 				for b.Loop() {
+					if cold { // footers, dictionaries and pages are read again
+						cache.DropBlock(blk.id)
+					}
 					for g := range info.Granules() {
 						var sel store.Bitmap
 						sel.Fill(info.GranuleLen(g))
