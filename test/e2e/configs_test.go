@@ -124,7 +124,7 @@ func TestClassicWarns(t *testing.T) {
 // TestForward runs the configuration for a central Tempo, whose place is taken by a second process, and takes that
 // away: clients do not notice, the queue is on disk, and after a restart of both everything arrives.
 func TestForward(t *testing.T) {
-	tempo := local(t)
+	tempo := startTempo(t)
 	agent := harness.Start(t, harness.Config{
 		Files: []string{"config/forward.yaml"}, Env: []string{"TEMPO_OTLP_GRPC_ENDPOINT=" + tempo.GRPC()}, Overlay: decideSoon(),
 	})

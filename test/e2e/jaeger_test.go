@@ -178,6 +178,12 @@ func sendUDP(t *testing.T, addr string, packet []byte) {
 // sendJaegerGRPC does what a Jaeger agent does towards a collector.
 func sendJaegerGRPC(t *testing.T, addr string, j jaegerTrace) {
 	t.Helper()
+	_, err := api_v2.NewCollectorServiceClient(harness.Dial(t, addr)).PostSpans(t.Context(), &api_v2.PostSpansRequest{Batch: modelBatch(j)})
+	require.NoError(t, err)
+}
+
+// modelBatch is the trace in Jaeger's protobuf.
+func modelBatch(j jaegerTrace) jaegermodel.Batch {
 	batch := jaegermodel.Batch{Process: &jaegermodel.Process{ServiceName: j.batch.GetProcess().GetServiceName(), Tags: modelTags(j.batch.GetProcess().GetTags())}}
 	for _, s := range j.batch.GetSpans() {
 		traceID := jaegermodel.NewTraceID(uint64(s.GetTraceIdHigh()), uint64(s.GetTraceIdLow())) //nolint:gosec // Bits.
@@ -200,8 +206,7 @@ func sendJaegerGRPC(t *testing.T, addr string, j jaegerTrace) {
 		}
 		batch.Spans = append(batch.Spans, m)
 	}
-	_, err := api_v2.NewCollectorServiceClient(harness.Dial(t, addr)).PostSpans(t.Context(), &api_v2.PostSpansRequest{Batch: batch})
-	require.NoError(t, err)
+	return batch
 }
 
 func modelTags(tags []*jaeger.Tag) []jaegermodel.KeyValue {

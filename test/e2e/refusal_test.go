@@ -2,16 +2,22 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/apache/thrift/lib/go/thrift"
+	"github.com/jaegertracing/jaeger-idl/proto-gen/api_v2"
+	"github.com/jaegertracing/jaeger-idl/thrift-gen/jaeger"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -137,6 +143,50 @@ func TestDiskFull(t *testing.T) {
 				before+during, stuck, seen.refused.Load(), acks.Spans())
 		})
 	}
+}
+
+// TestDiskFullForOtherClients looks at the answers that clients of Jaeger and Zipkin get while the disk is full. They do
+// not send again, but they are told.
+func TestDiskFullForOtherClients(t *testing.T) {
+	dir := harness.Tmpfs(t, 96)
+	b := harness.Start(t, harness.Config{
+		Files: []string{"config/local.yaml"}, Data: dir,
+		Overlay: harness.Set("extensions::trace_store::retention::min_free_percentage", 0,
+			"extensions::trace_store::memory::limit_mib", 64),
+	})
+	empty := harness.Fill(t, dir, 0)
+	// What the log's open segment still takes is used up first.
+	client := coltracepb.NewTraceServiceClient(harness.Dial(t, b.GRPC()))
+	harness.Poll(t, time.Minute, "a refusal", func() error {
+		_, err := client.Export(t.Context(), &coltracepb.ExportTraceServiceRequest{ResourceSpans: everyField(t).GetResourceSpans()})
+		if status.Code(err) != codes.Unavailable {
+			return fmt.Errorf("OTLP answers %w", err)
+		}
+		return nil
+	})
+	zipkinURL := "http://" + b.Addr("receivers::zipkin") + "/api/v2/spans"
+	traceID := randomHex(t, 16)
+	zipkinSpan := `[{"traceId":"` + traceID + `","id":"00000000000000aa","name":"` + strings.Repeat("z", 1<<20) + `"}]`
+	r := b.Do(http.MethodPost, zipkinURL, strings.NewReader(zipkinSpan), "Content-Type", "application/json")
+	assert.Equal(t, http.StatusInternalServerError, r.Status, "Zipkin: %s", r.Body)
+
+	j := newJaegerTrace(t)
+	big := strings.Repeat("x", 1<<20)
+	j.batch.Spans[1].Tags = append(j.batch.Spans[1].Tags, &jaeger.Tag{Key: "big", VType: jaeger.TagType_STRING, VStr: &big})
+	buf := thrift.NewTMemoryBuffer()
+	require.NoError(t, j.batch.Write(t.Context(), thrift.NewTBinaryProtocolConf(buf, nil)))
+	r = b.Do(http.MethodPost, "http://"+b.Addr("receivers::jaeger::protocols::thrift_http")+"/api/traces", buf, "Content-Type", "application/x-thrift")
+	assert.Equal(t, http.StatusInternalServerError, r.Status, "Jaeger over HTTP: %s", r.Body)
+	_, err := api_v2.NewCollectorServiceClient(harness.Dial(t, b.Addr("receivers::jaeger::protocols::grpc"))).PostSpans(
+		t.Context(), &api_v2.PostSpansRequest{Batch: modelBatch(j)})
+	assert.Equal(t, codes.Unknown, status.Code(err), "Jaeger over gRPC: %v", err)
+	assert.Nil(t, b.Trace(j.id()), "nothing of a refused request is stored")
+	assert.Nil(t, b.Trace(unhex(t, traceID)), "nothing of a refused request is stored")
+
+	empty()
+	r = b.Do(http.MethodPost, zipkinURL, strings.NewReader(zipkinSpan), "Content-Type", "application/json")
+	assert.Equal(t, http.StatusAccepted, r.Status, "Zipkin: %s", r.Body)
+	require.NotNil(t, b.Trace(unhex(t, traceID)))
 }
 
 // TestKillWhileFull kills the process while the disk is full: it starts again on the full disk, and everything that was

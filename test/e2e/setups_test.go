@@ -27,6 +27,12 @@ import (
 // setup names a configuration of users below testdata.
 func setup(name string) []string { return []string{"test/e2e/testdata/" + name} }
 
+// startTempo starts what takes the place of the users' Tempo.
+func startTempo(t *testing.T) *harness.Bramble {
+	t.Helper()
+	return harness.Start(t, harness.Config{Files: setup("tempo.yaml")})
+}
+
 // warned says that the process warned about a type's old name.
 func warned(t *testing.T, b *harness.Bramble, old string) {
 	t.Helper()
@@ -36,7 +42,7 @@ func warned(t *testing.T, b *harness.Bramble, old string) {
 // TestSetupA runs the configuration of a small cluster: it takes OTLP and forwards it to Tempo, whose place is taken by
 // a second process with a store.
 func TestSetupA(t *testing.T) {
-	tempo := local(t)
+	tempo := startTempo(t)
 	agent := harness.Start(t, harness.Config{Files: setup("setup-a.yaml"), Overlay: harness.Set("exporters::otlp::endpoint", tempo.GRPC())})
 	for name, send := range senders {
 		td := everyField(t)
@@ -58,7 +64,7 @@ func TestSetupB(t *testing.T) {
 	}
 	require.NoError(t, conn.Close())
 
-	tempo := local(t)
+	tempo := startTempo(t)
 	agent := harness.Start(t, harness.Config{
 		Files: setup("setup-b.yaml"),
 		Env: []string{
@@ -198,7 +204,7 @@ contexts: [{name: c, context: {cluster: c, user: c}}]
 
 // TestSetupE runs the central Collector's configuration, which takes OTLP, Jaeger and Zipkin.
 func TestSetupE(t *testing.T) {
-	tempo := local(t)
+	tempo := startTempo(t)
 	agent := harness.Start(t, harness.Config{Files: setup("setup-e.yaml"), Overlay: harness.Set("exporters::otlp::endpoint", tempo.GRPC())})
 
 	td := everyField(t)

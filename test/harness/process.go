@@ -59,6 +59,8 @@ type Bramble struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd has ended
 	err    error         // of Wait; written before exited is closed
+
+	readyAt time.Time
 }
 
 // Root returns the repository's root, or a path below it.
@@ -179,7 +181,8 @@ func (b *Bramble) start() error {
 		}
 		return b.ready(seen)
 	})
-	b.ReadyAfter = time.Since(started)
+	b.readyAt = time.Now()
+	b.ReadyAfter = b.readyAt.Sub(started)
 	if !b.Running() {
 		return fmt.Errorf("the process ended before it was ready: %w", cmp.Or(b.err, errors.New("with exit code 0")))
 	}
@@ -276,11 +279,18 @@ func (b *Bramble) Signal(sig os.Signal) {
 // test.
 func (b *Bramble) Stop() {
 	b.tb.Helper()
+	early := time.Since(b.readyAt) < time.Second
 	b.Signal(syscall.SIGTERM)
 	select {
 	case <-b.exited:
 	case <-time.After(stopTimeout):
 		b.tb.Fatalf("bramble did not end within %s of SIGTERM\n%s", stopTimeout, b.Log.Tail(40))
+	}
+	// The Collector listens to signals only after all components have started, so for a moment after it is ready the
+	// kernel's default action ends it.
+	if st, ok := b.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && st.Signaled() && st.Signal() == syscall.SIGTERM && early {
+		b.tb.Log("bramble was stopped so soon after its start that SIGTERM killed it")
+		return
 	}
 	require.NoError(b.tb, b.err, "bramble's end after SIGTERM\n%s", b.Log.Tail(40))
 }
