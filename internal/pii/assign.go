@@ -42,7 +42,7 @@ func (sc *Scanner) assignment(r *rule, s string, at int) {
 		end++
 	}
 	sc.Examined += int64(end - at)
-	kind, ok := assignedNames[lowerName(s[at:end])]
+	kind, ok := assignedKind(s[at:end])
 	if !ok || pageToken(s, at) || insideMarker(s, at) || kind.part && (at == 0 || s[at-1] != '_') {
 		return
 	}
@@ -78,13 +78,24 @@ func insideMarker(s string, at int) bool {
 	return i >= 0 && strings.HasPrefix(before[i:], "[REDACTED:") && !strings.ContainsAny(before[i:], "] ")
 }
 
-func lowerName(s string) string {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c >= 'A' && c <= 'Z' || c == '-' {
-			return strings.ReplaceAll(strings.ToLower(s), "-", "_")
+// assignedKind looks a name up, without regard to case and to dashes for underscores.
+func assignedKind(name string) (assigned, bool) {
+	var low [maxAssignedName]byte
+	if len(name) > len(low) {
+		return assigned{}, false
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '-':
+			low[i] = '_'
+		case c >= 'A' && c <= 'Z':
+			low[i] = c | 0x20
+		default:
+			low[i] = c
 		}
 	}
-	return s
+	kind, ok := assignedNames[string(low[:len(name)])]
+	return kind, ok
 }
 
 // pageToken reports whether the name's beginning says that it is a mark in a list, not a secret.

@@ -395,6 +395,69 @@ func TestReferenceWorkload(t *testing.T) {
 	assert.Equal(t, after, marshal(t, h.run(t, once)))
 }
 
+// TestAssociationGraphAndSampling: everything that association with pods, the service graph and sampling policies read is
+// the same with and without the processor, for spans in which much is found.
+func TestAssociationGraphAndSampling(t *testing.T) {
+	h := start(t, nil)
+	want := testkit.NewGenerator(5).Traces(3000)
+	got := testkit.NewGenerator(5).Traces(3000)
+	for _, td := range []ptrace.Traces{want, got} {
+		for _, rs := range td.ResourceSpans().All() {
+			rs.Resource().Attributes().PutStr("owner", "alice@example.com")
+			for _, ss := range rs.ScopeSpans().All() {
+				for _, s := range ss.Spans().All() {
+					s.Attributes().PutStr("password", "x")
+					s.TraceState().FromRaw("v=alice@example.com,ot=th:c;rv:" + s.SpanID().String()[:14])
+				}
+			}
+		}
+	}
+	got = h.run(t, got)
+	seen := 0
+	require.Equal(t, want.ResourceSpans().Len(), got.ResourceSpans().Len())
+	for i, rs := range want.ResourceSpans().All() {
+		rs2 := got.ResourceSpans().At(i)
+		same(t, rs.Resource().Attributes(), rs2.Resource().Attributes())
+		for j, ss := range rs.ScopeSpans().All() {
+			for k, a := range ss.Spans().All() {
+				b := rs2.ScopeSpans().At(j).Spans().At(k)
+				same(t, a.Attributes(), b.Attributes())
+				require.Equal(t, a.TraceID(), b.TraceID())
+				require.Equal(t, a.SpanID(), b.SpanID())
+				require.Equal(t, a.ParentSpanID(), b.ParentSpanID())
+				require.Equal(t, a.Kind(), b.Kind())
+				require.Equal(t, a.Status().Code(), b.Status().Code())
+				require.Equal(t, a.StartTimestamp(), b.StartTimestamp())
+				require.Equal(t, a.EndTimestamp(), b.EndTimestamp())
+				require.Equal(t, a.Flags(), b.Flags())
+				require.Equal(t, "ot=th:c;rv:"+a.SpanID().String()[:14], b.TraceState().AsRaw())
+				require.Equal(t, a.Name(), b.Name())
+				seen++
+			}
+		}
+	}
+	require.GreaterOrEqual(t, seen, 3000)
+}
+
+// same compares the attributes that others depend on.
+func same(t *testing.T, a, b pcommon.Map) {
+	t.Helper()
+	for k, v := range a.All() {
+		depended := slices.ContainsFunc([]string{"service.", "k8s.", "host.", "telemetry.", "network.peer.", "server."}, func(p string) bool {
+			return strings.HasPrefix(k, p)
+		}) || slices.Contains([]string{
+			"peer.service", "db.system.name", "db.namespace", "db.collection.name", "db.operation.name", "messaging.system",
+			"messaging.destination.name", "http.request.method", "http.route", "http.response.status_code", "error.type", "rpc.method",
+		}, k)
+		if !depended {
+			continue
+		}
+		w, ok := b.Get(k)
+		require.True(t, ok, k)
+		require.Equal(t, v.AsRaw(), w.AsRaw(), k)
+	}
+}
+
 // cleanSpans removes the spans in which the default rules find something on purpose: values of URL queries, literals in
 // SQL, and the words of Redis commands.
 func cleanSpans(td ptrace.Traces) ptrace.Traces {
