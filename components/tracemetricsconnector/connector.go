@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,10 +116,10 @@ func (c *metricsConnector) acquire() error {
 
 // warn tells what is allowed but has a catch.
 func (c *metricsConnector) warn() {
-	for _, d := range c.cfg.SpanMetrics.Dimensions {
-		if strings.HasPrefix(d, "__") {
-			c.logger.Warn("A label that starts with two underscores cannot be scraped, only sent by remote write", zap.String("dimension", d))
-		}
+	cfg := c.cfg.aggregation("")
+	if labels := cfg.ReservedLabels(); len(labels) > 0 {
+		c.logger.Warn("Labels that begin with two underscores can be sent by remote write only: the prometheus exporter leaves out series that have them. Rename the dimensions by dimension_mappings",
+			zap.Strings("labels", labels))
 	}
 	if c.cfg.NativeHistograms == string(tracemetrics.HistogramsBoth) {
 		c.logger.Info("Both kinds of histograms are made: send them by remote write; the prometheus exporter cannot show two kinds under one name")

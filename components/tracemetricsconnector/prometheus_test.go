@@ -169,6 +169,35 @@ func TestScrapedNames(t *testing.T) {
 	assert.InDelta(t, 12.8, g.GetBucket()[7].GetUpperBound(), 1e-9)
 }
 
+// TestWhatCannotBeScraped holds the documentation to what it says about contrib's exporter: of both kinds of histograms
+// under one name it shows one, and series with a label that begins with two underscores it leaves out.
+func TestWhatCannotBeScraped(t *testing.T) {
+	families := func(change func(*Config)) map[string]*dto.MetricFamily {
+		exp, address := scrapeExporter(t)
+		c := start(t, componenttest.NewNopHost(), func(cfg *Config) { cfg.Store = ""; change(cfg) }, exp)
+		batch := recent(1).Batch(300)
+		for i := range batch.Spans {
+			batch.Spans[i].Attrs = append(batch.Spans[i].Attrs, store.Attr{Key: "service", Value: store.String("x")})
+		}
+		c.Accepted(batch)
+		require.NoError(t, c.flush(t.Context(), false))
+		require.NoError(t, c.Shutdown(context.Background()))
+		return scrape(t, address)
+	}
+	both := families(func(cfg *Config) { cfg.NativeHistograms = "both" })
+	classic := 0
+	for _, m := range both["traces_spanmetrics_latency"].GetMetric() {
+		if len(m.GetHistogram().GetBucket()) > 1 {
+			classic++
+		}
+	}
+	assert.Less(t, classic, len(both["traces_spanmetrics_calls_total"].GetMetric()))
+
+	collides := families(func(cfg *Config) { cfg.SpanMetrics.Dimensions = []string{"service"} })
+	assert.NotContains(t, collides, "traces_spanmetrics_calls_total")
+	assert.Contains(t, collides, "traces_service_graph_request_total")
+}
+
 // TestZeroBeforeScrape: with zero_sample: before a scrape between two flushes sees the zero (N-41).
 func TestZeroBeforeScrape(t *testing.T) {
 	exp, address := scrapeExporter(t)

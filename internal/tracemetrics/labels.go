@@ -128,6 +128,23 @@ func graphLabels(c *Config) ([]string, error) {
 	return labels, checkLabels("service_graphs::dimensions", labels)
 }
 
+// ReservedLabels lists the labels of dimensions that begin with two underscores, which remote write takes and contrib's
+// prometheus exporter does not.
+func (c *Config) ReservedLabels() (reserved []string) {
+	for _, labels := range []func(*Config) ([]string, error){spanLabels, graphLabels} {
+		names, err := labels(c)
+		if err != nil {
+			continue // Validate says so.
+		}
+		for _, l := range names {
+			if strings.HasPrefix(l, "__") {
+				reserved = append(reserved, l)
+			}
+		}
+	}
+	return reserved
+}
+
 // checkLabels finds names that Prometheus refuses or that would stand twice on one series.
 func checkLabels(path string, labels []string) error {
 	for i, l := range labels {
