@@ -86,24 +86,32 @@ func orEmpty(a ast.Attr, s ast.Static) ast.Static {
 	return s
 }
 
-// several makes one value of those of events or links: an array if there are several.
+// several makes one value of those of events or links: an array if there are several. Values that queries cannot see
+// do not count (E-06).
 func several(a ast.Attr, values []store.Value) ast.Static {
-	switch len(values) {
-	case 0:
-		return ast.Static{}
-	case 1:
+	if len(values) == 1 {
 		return toStatic(a, values[0])
 	}
-	out := ast.Static{Type: ast.TypeArray}
+	var elems []ast.Static
+	var last ast.Static
+	n := 0
 	for _, v := range values {
 		s := toStatic(a, v)
-		if s.Type == ast.TypeArray {
-			out.Elems = append(out.Elems, s.Elems...)
+		switch s.Type {
+		case ast.TypeNil:
 			continue
+		case ast.TypeArray:
+			elems = append(elems, s.Elems...)
+		default:
+			elems = append(elems, s)
 		}
-		out.Elems = append(out.Elems, s)
+		last = s
+		n++
 	}
-	return out
+	if n < 2 {
+		return last
+	}
+	return ast.Array(elems...)
 }
 
 // traceValue returns a trace-level intrinsic.

@@ -269,7 +269,7 @@ func (e *evaluator) aggregate(t *trace, fn ast.AggregateFn, value evalFn, set sp
 		v.at(i)
 		got := value(&v)
 		f, ok := got.Number()
-		if !ok {
+		if !ok || math.IsNaN(f) { // 0.0/0.0 is no value.
 			continue
 		}
 		if n == 0 {

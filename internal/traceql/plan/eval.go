@@ -13,6 +13,12 @@ func EvalUnary(op ast.Op, v ast.Static) (ast.Static, bool) {
 	switch {
 	case op == ast.OpNot && v.Type == ast.TypeBool:
 		return ast.Bool(v.N == 0), true
+	case op == ast.OpNot && v.Type == ast.TypeArray: // As = false does (E-22).
+		for _, e := range v.Elems {
+			if e.Type == ast.TypeBool && e.N == 0 {
+				return ast.Bool(true), true
+			}
+		}
 	case op == ast.OpSub && v.Type == ast.TypeFloat:
 		return ast.Float(-v.F), true
 	case op == ast.OpSub && v.Type.Numeric():
@@ -62,7 +68,7 @@ func Compare(op ast.Op, l, r ast.Static, re *regexp.Regexp) bool {
 		if !onLeft {
 			other = l
 		}
-		return negative && !other.IsNil()
+		return negative && !other.IsNil() && other.Type != ast.TypeStatus && other.Type != ast.TypeKind
 	}
 	met := false
 	for _, e := range elems {
@@ -99,6 +105,9 @@ func compareScalars(op ast.Op, l, r ast.Static, re *regexp.Regexp) (holds, compa
 	case ast.TypeString:
 		c = cmp.Compare(l.S, r.S)
 	case ast.TypeBool, ast.TypeStatus, ast.TypeKind:
+		if op != ast.OpEq && op != ast.OpNe {
+			return false, false // They have no order (L-41).
+		}
 		c = cmp.Compare(l.N, r.N)
 	default:
 		return false, false

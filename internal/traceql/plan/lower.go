@@ -94,20 +94,19 @@ func flip(op ast.Op) ast.Op {
 	return op
 }
 
-// lowerChain collects operands joined by the same operator without recursing along the chain.
+// lowerChain collects operands joined by the same operator, without recursing along chains.
 func lowerChain(b *ast.Binary) (*Cond, error) {
 	var operands []ast.Expr
-	var x ast.Expr = b
-	for {
-		next, ok := x.(*ast.Binary)
-		if !ok || next.Op != b.Op {
-			operands = append(operands, x)
-			break
+	rest := []ast.Expr{b}
+	for len(rest) > 0 {
+		x := rest[len(rest)-1]
+		rest = rest[:len(rest)-1]
+		if next, ok := x.(*ast.Binary); ok && next.Op == b.Op {
+			rest = append(rest, next.R, next.L)
+			continue
 		}
-		operands = append(operands, next.R)
-		x = next.L
+		operands = append(operands, x)
 	}
-	slices.Reverse(operands)
 	args := make([]*Cond, len(operands))
 	for i, o := range operands {
 		c, err := lower(o)
@@ -116,10 +115,47 @@ func lowerChain(b *ast.Binary) (*Cond, error) {
 		}
 		args[i] = c
 	}
-	if b.Op == ast.OpAnd {
-		return join(And, args), nil
+	if b.Op == ast.OpOr {
+		return join(Or, args), nil
 	}
-	return join(Or, args), nil
+	for _, scope := range []ast.Scope{ast.ScopeEvent, ast.ScopeLink} {
+		if item := itemOf(scope, operands, args); item != nil {
+			args = append(args, item)
+		}
+	}
+	return join(And, args), nil
+}
+
+// itemOf returns, for several tests on events (or links) that are joined by &&, the condition that one event satisfies
+// them all (observed). The tests remain: a store decides them quickly.
+func itemOf(scope ast.Scope, operands []ast.Expr, args []*Cond) *Cond {
+	var tests []*Test
+	for i, o := range operands {
+		c := args[i]
+		if direct(o) && c.Op == IsTest && c.Test.Attr.OneOf() == scope && !c.Test.Op.Negative() {
+			tests = append(tests, c.Test)
+		}
+	}
+	if len(tests) < 2 {
+		return nil
+	}
+	return &Cond{Op: IsItem, Tests: tests}
+}
+
+// direct reports whether an operand is a test as it is written: an attribute alone, negated, or compared.
+func direct(x ast.Expr) bool {
+	switch x := x.(type) {
+	case ast.Attr:
+		return true
+	case *ast.Unary:
+		_, ok := x.X.(ast.Attr)
+		return ok
+	case *ast.Binary:
+		_, l := x.L.(ast.Attr)
+		_, r := x.R.(ast.Attr)
+		return l || r
+	}
+	return false
 }
 
 // lowerNil handles comparisons with nil: existence (E-19).
@@ -137,7 +173,7 @@ func lowerNil(b *ast.Binary) *Cond {
 			return constant(b.Op == ast.OpNe)
 		}
 		return &Cond{Op: IsExpr, Expr: b}
-	case a.Scope == ast.ScopeIntrinsic && !a.Multi() || a == ast.ServiceName:
+	case a.Scope == ast.ScopeIntrinsic && !a.Multi() && a.Intrinsic != ast.ParentID || a == ast.ServiceName:
 		return constant(b.Op == ast.OpNe) // Always has a value.
 	case b.Op == ast.OpEq:
 		return test(a, NotExists)
@@ -205,9 +241,6 @@ func join(op CondOp, args []*Cond) *Cond {
 		}
 	}
 	flat = merge(op, flat)
-	if op == And {
-		flat = addItems(flat)
-	}
 	switch len(flat) {
 	case 0:
 		return &Cond{Op: neutral}
@@ -263,27 +296,4 @@ func merge(op CondOp, args []*Cond) []*Cond {
 		out = append(out, &Cond{Op: IsTest, Test: &t})
 	}
 	return out
-}
-
-// addItems adds, for several tests on events (or links) that are joined by &&, the condition that one event satisfies
-// them all. The tests remain: a store decides them quickly.
-func addItems(args []*Cond) []*Cond {
-	for _, scope := range []ast.Scope{ast.ScopeEvent, ast.ScopeLink} {
-		var tests []*Test
-		out := args[:0:0]
-		for _, a := range args {
-			if a.Op == IsItem && a.Tests[0].Attr.OneOf() == scope {
-				continue // Made again from the tests.
-			}
-			out = append(out, a)
-			if a.Op == IsTest && a.Test.Attr.OneOf() == scope && !a.Test.Op.Negative() {
-				tests = append(tests, a.Test)
-			}
-		}
-		args = out
-		if len(tests) > 1 {
-			args = append(args, &Cond{Op: IsItem, Tests: tests})
-		}
-	}
-	return args
 }

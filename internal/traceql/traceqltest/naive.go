@@ -1,0 +1,664 @@
+package traceqltest
+
+import (
+	"cmp"
+	"math"
+	"math/big"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+)
+
+// Naive evaluates queries in the plainest way: all spans of a trace in a slice, the tree walked for every span. It
+// shares nothing with package exec but the syntax tree, and is right or wrong on its own.
+type Naive struct {
+	spans []*store.Span
+	batch *store.Batch
+}
+
+// NaiveSet is one spanset of a trace: indexes of spans.
+type NaiveSet []int
+
+// NewNaive makes an evaluator of one trace's spans, in the order of their arrival.
+func NewNaive(b *store.Batch, spans []*store.Span) *Naive { return &Naive{spans: spans, batch: b} }
+
+// nval is a value: nil for none, or int64, float64, string, bool, duration, status, kind or []nval.
+type (
+	nval      any
+	nduration int64
+	nstatus   int64
+	nkind     int64
+)
+
+// Eval returns the spansets that the pipeline leaves of the trace.
+func (n *Naive) Eval(p *ast.Pipeline) []NaiveSet {
+	all := make(NaiveSet, len(n.spans))
+	for i := range all {
+		all[i] = i
+	}
+	return n.stages(p.Stages, []NaiveSet{all})
+}
+
+func (n *Naive) stages(stages []ast.Stage, sets []NaiveSet) []NaiveSet {
+	for _, s := range stages {
+		var next []NaiveSet
+		if _, ok := s.(*ast.Coalesce); ok {
+			var all NaiveSet
+			for _, set := range sets {
+				all = append(all, set...)
+			}
+			next = []NaiveSet{all}
+		} else {
+			for _, set := range sets {
+				next = append(next, n.stage(s, set)...)
+			}
+		}
+		sets = slices.DeleteFunc(next, func(s NaiveSet) bool { return len(s) == 0 })
+	}
+	return sets
+}
+
+func (n *Naive) stage(s ast.Stage, set NaiveSet) []NaiveSet {
+	switch s := s.(type) {
+	case *ast.Filter:
+		var out NaiveSet
+		for _, i := range set {
+			if s.X == nil || truth(n.expr(s.X, i)) {
+				out = append(out, i)
+			}
+		}
+		return []NaiveSet{out}
+	case *ast.Pipeline:
+		return n.stages(s.Stages, []NaiveSet{set})
+	case *ast.SpansetOp:
+		return []NaiveSet{n.op(s, set)}
+	case *ast.GroupBy:
+		return n.group(s, set)
+	case *ast.ScalarFilter:
+		return n.scalar(s, set)
+	}
+	return []NaiveSet{set}
+}
+
+func flatten(sets []NaiveSet) NaiveSet {
+	var out NaiveSet
+	for _, s := range sets {
+		for _, i := range s {
+			if !slices.Contains(out, i) {
+				out = append(out, i)
+			}
+		}
+	}
+	return out
+}
+
+func (n *Naive) op(o *ast.SpansetOp, set NaiveSet) NaiveSet {
+	l, r := flatten(n.stage(o.L, set)), flatten(n.stage(o.R, set))
+	switch o.Op {
+	case ast.OpAnd:
+		if len(l) == 0 || len(r) == 0 {
+			return nil
+		}
+		return flatten([]NaiveSet{l, r})
+	case ast.OpOr:
+		return flatten([]NaiveSet{l, r})
+	}
+	var out NaiveSet
+	for _, b := range r {
+		related := false
+		for _, a := range l {
+			if n.related(o.Op.Plain(), a, b) {
+				related = true
+				if o.Op.Union() {
+					out = append(out, a)
+				}
+			}
+		}
+		if related != o.Op.Negated() {
+			out = append(out, b)
+		}
+	}
+	return flatten([]NaiveSet{out})
+}
+
+// related decides E-42 to E-46 from parents alone.
+func (n *Naive) related(op ast.Op, a, b int) bool {
+	if !n.numbered(a) || !n.numbered(b) {
+		return false
+	}
+	switch op {
+	case ast.OpChild:
+		return n.parent(b) == a
+	case ast.OpParent:
+		return n.parent(a) == b
+	case ast.OpDescendant:
+		for p := n.parent(b); p >= 0; p = n.parent(p) {
+			if p == a {
+				return true
+			}
+		}
+	case ast.OpAncestor:
+		return n.related(ast.OpDescendant, b, a)
+	case ast.OpSibling:
+		return a != b && n.parent(a) == n.parent(b)
+	}
+	return false
+}
+
+// parent returns the index of the parent, -1 for a root, -2 if it is missing.
+func (n *Naive) parent(i int) int {
+	s := n.spans[i]
+	for j, twin := range n.spans {
+		if n.sharing(i) == 2 && j != i && twin.SpanID == s.SpanID && s.Kind == store.KindServer && twin.Kind == store.KindClient {
+			return j
+		}
+	}
+	if s.ParentID.IsZero() {
+		return -1
+	}
+	found := -2
+	for j, p := range n.spans {
+		if p.SpanID == s.ParentID && (found < 0 || p.Kind == store.KindServer && n.sharing(j) == 2) {
+			found = j
+		}
+	}
+	if found == i {
+		return -2
+	}
+	return found
+}
+
+// sharing counts the spans that have the id of the i-th.
+func (n *Naive) sharing(i int) (count int) {
+	for _, s := range n.spans {
+		if s.SpanID == n.spans[i].SpanID {
+			count++
+		}
+	}
+	return count
+}
+
+// numbered reports whether a root leads to the span, in a trace with at most two spans per id (E-05).
+func (n *Naive) numbered(i int) bool {
+	for j := range n.spans {
+		if n.sharing(j) > 2 {
+			return false
+		}
+	}
+	for range len(n.spans) + 1 {
+		if i < 0 {
+			break
+		}
+		i = n.parent(i)
+	}
+	return i == -1
+}
+
+// left numbers by walking the whole tree.
+func (n *Naive) left(want int) (left, right int) {
+	counter := 0
+	var walk func(i int)
+	walk = func(i int) {
+		counter++
+		l := counter
+		for j := range n.spans {
+			if n.numbered(j) && n.parent(j) == i {
+				walk(j)
+			}
+		}
+		counter++
+		if i == want {
+			left, right = l, counter
+		}
+	}
+	for j := range n.spans {
+		if n.numbered(j) && n.parent(j) == -1 {
+			walk(j)
+		}
+	}
+	return left, right
+}
+
+func (n *Naive) group(g *ast.GroupBy, set NaiveSet) []NaiveSet {
+	var values []nval
+	var out []NaiveSet
+	for _, i := range set {
+		v := n.expr(g.X, i)
+		k := slices.IndexFunc(values, func(o nval) bool { return identical(o, v) })
+		if k < 0 {
+			k = len(values)
+			values, out = append(values, v), append(out, nil)
+		}
+		out[k] = append(out[k], i)
+	}
+	return out
+}
+
+func identical(a, b nval) bool {
+	x, okX := a.([]nval)
+	y, okY := b.([]nval)
+	if okX && okY {
+		return slices.EqualFunc(x, y, identical)
+	}
+	if okX || okY {
+		return false
+	}
+	if f, ok := a.(float64); ok && math.IsNaN(f) {
+		g, ok := b.(float64)
+		return ok && math.IsNaN(g)
+	}
+	return a == b
+}
+
+func (n *Naive) scalar(f *ast.ScalarFilter, set NaiveSet) []NaiveSet {
+	agg := f.L.(*ast.Aggregate) //nolint:forcetypeassert // Validation allows nothing else.
+	lit := f.R.(*ast.Number)    //nolint:forcetypeassert // As above.
+	var values []float64
+	ints := true
+	for _, i := range set {
+		if agg.X == nil {
+			values = append(values, 1)
+			continue
+		}
+		v := n.expr(agg.X, i)
+		if x, ok := toNumber(v); ok && !math.IsNaN(x) {
+			values = append(values, x)
+			if _, isInt := v.(int64); !isInt {
+				ints = false
+			}
+		}
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	total, low, high := 0.0, values[0], values[0]
+	for _, v := range values {
+		total += v
+		low, high = min(low, v), max(high, v)
+	}
+	got := total
+	switch agg.Fn {
+	case ast.Min:
+		got = low
+	case ast.Max:
+		got = high
+	case ast.Avg:
+		got = total / float64(len(values))
+		if !ints && durations(n, agg.X, set) {
+			got = math.Trunc(got)
+		}
+	}
+	want, _ := lit.Value.Number()
+	if math.IsNaN(got) {
+		return nil
+	}
+	if compareOrder(f.Op, cmp.Compare(got, want)) {
+		return []NaiveSet{set}
+	}
+	return nil
+}
+
+// durations reports whether all values are durations, whose average is cut to nanoseconds.
+func durations(n *Naive, x ast.Expr, set NaiveSet) bool {
+	for _, i := range set {
+		v := n.expr(x, i)
+		if _, ok := toNumber(v); ok {
+			if _, d := v.(nduration); !d {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func toNumber(v nval) (float64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return float64(v), true
+	case float64:
+		return v, true
+	case nduration:
+		return float64(v), true
+	}
+	return 0, false
+}
+
+func compareOrder(op ast.Op, c int) bool {
+	switch op {
+	case ast.OpEq:
+		return c == 0
+	case ast.OpNe:
+		return c != 0
+	case ast.OpLt:
+		return c < 0
+	case ast.OpLe:
+		return c <= 0
+	case ast.OpGt:
+		return c > 0
+	}
+	return c >= 0
+}
+
+// expr evaluates a field expression for a span.
+func (n *Naive) expr(x ast.Expr, i int) nval {
+	switch x := x.(type) {
+	case *ast.Literal:
+		return fromStatic(x.Value)
+	case ast.Attr:
+		return n.attr(x, i)
+	case *ast.Unary:
+		return n.unary(x, i)
+	case *ast.Binary:
+		return n.binary(x, i)
+	}
+	return nil
+}
+
+func fromStatic(s ast.Static) nval {
+	switch s.Type {
+	case ast.TypeInt:
+		return s.N
+	case ast.TypeFloat:
+		return s.F
+	case ast.TypeString:
+		return s.S
+	case ast.TypeBool:
+		return s.N != 0
+	case ast.TypeDuration:
+		return nduration(s.N)
+	case ast.TypeStatus:
+		return nstatus(s.N)
+	case ast.TypeKind:
+		return nkind(s.N)
+	}
+	return nil
+}
+
+func (n *Naive) unary(u *ast.Unary, i int) nval {
+	v := n.expr(u.X, i)
+	if u.Op == ast.OpNot {
+		switch v := v.(type) {
+		case bool:
+			return !v
+		case []nval: // !span.flags asks for an element that is false.
+			if slices.ContainsFunc(v, func(e nval) bool { return e == false }) {
+				return true
+			}
+		}
+		return nil
+	}
+	switch v := v.(type) {
+	case int64:
+		return -v
+	case float64:
+		return -v
+	case nduration:
+		return -v
+	}
+	return nil
+}
+
+// truth is what && and || make of an operand: a bare attribute is true if it, or an element, is true.
+func truth(v nval) bool {
+	if list, ok := v.([]nval); ok {
+		return slices.ContainsFunc(list, func(e nval) bool { return e == true })
+	}
+	return v == true
+}
+
+func (n *Naive) binary(b *ast.Binary, i int) nval {
+	if ast.IsNil(b.L) || ast.IsNil(b.R) {
+		if ast.IsNil(b.L) && ast.IsNil(b.R) {
+			return false
+		}
+		x := b.L
+		if ast.IsNil(x) {
+			x = b.R
+		}
+		return (n.expr(x, i) == nil) == (b.Op == ast.OpEq)
+	}
+	if b.Op == ast.OpAnd {
+		return n.and(b, i)
+	}
+	l, r := n.expr(b.L, i), n.expr(b.R, i)
+	switch {
+	case b.Op == ast.OpOr:
+		return truth(l) || truth(r)
+	case b.Op.Arithmetic():
+		return naiveArithmetic(b.Op, l, r)
+	}
+	if a, ok := b.L.(ast.Attr); ok && a.Intrinsic == ast.TraceID {
+		if s, ok := r.(string); ok {
+			r = strings.TrimLeft(s, "0")
+		}
+	}
+	return naiveCompare(b.Op, l, r)
+}
+
+// and evaluates operands joined by &&. Those that test events directly must hold for one and the same event, and so for
+// links (E-02).
+func (n *Naive) and(b *ast.Binary, i int) bool {
+	var operands []ast.Expr
+	var flat func(x ast.Expr)
+	flat = func(x ast.Expr) {
+		if and, ok := x.(*ast.Binary); ok && and.Op == ast.OpAnd {
+			flat(and.L)
+			flat(and.R)
+			return
+		}
+		operands = append(operands, x)
+	}
+	flat(b)
+	for _, o := range operands {
+		if !truth(n.expr(o, i)) {
+			return false
+		}
+	}
+	s := n.spans[i]
+	return n.oneItem(operands, i, ast.ScopeEvent, len(s.Events), func(c *store.Span, k int) { c.Events = s.Events[k : k+1] }) &&
+		n.oneItem(operands, i, ast.ScopeLink, len(s.Links), func(c *store.Span, k int) { c.Links = s.Links[k : k+1] })
+}
+
+// oneItem looks for an item that satisfies all direct positive tests on its scope: it evaluates them on copies of the
+// span that have one item each.
+func (n *Naive) oneItem(operands []ast.Expr, i int, scope ast.Scope, items int, cut func(c *store.Span, k int)) bool {
+	var tests []ast.Expr
+	for _, o := range operands {
+		if itemTest(o, scope) {
+			tests = append(tests, o)
+		}
+	}
+	if len(tests) < 2 {
+		return true
+	}
+	for k := range items {
+		c := *n.spans[i]
+		cut(&c, k)
+		one := &Naive{batch: n.batch, spans: []*store.Span{&c}}
+		if !slices.ContainsFunc(tests, func(x ast.Expr) bool { return !truth(one.expr(x, 0)) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// itemTest recognises .x, !.x and comparisons of an attribute with a literal, but for those that deny something.
+func itemTest(x ast.Expr, scope ast.Scope) bool {
+	switch x := x.(type) {
+	case ast.Attr:
+		return x.OneOf() == scope
+	case *ast.Unary:
+		a, ok := x.X.(ast.Attr)
+		return ok && x.Op == ast.OpNot && a.OneOf() == scope
+	case *ast.Binary:
+		a, ok := x.L.(ast.Attr)
+		l, isLit := x.R.(*ast.Literal)
+		if !ok {
+			a, ok = x.R.(ast.Attr)
+			l, isLit = x.L.(*ast.Literal)
+		}
+		if !ok || !isLit || a.OneOf() != scope || !x.Op.Comparison() || x.Op == ast.OpNotRegex {
+			return false
+		}
+		if l.Value.IsNil() {
+			return x.Op == ast.OpNe
+		}
+		return x.Op != ast.OpNe && l.Value.Type != ast.TypeStatus && l.Value.Type != ast.TypeKind
+	}
+	return false
+}
+
+func naiveArithmetic(op ast.Op, l, r nval) nval {
+	x, okX := l.(int64)
+	y, okY := r.(int64)
+	if okX && okY {
+		switch op {
+		case ast.OpAdd:
+			return x + y
+		case ast.OpSub:
+			return x - y
+		case ast.OpMul:
+			return x * y
+		case ast.OpPow:
+			if y >= 0 {
+				p := int64(1)
+				for range y {
+					p *= x
+				}
+				return p
+			}
+			if x == 0 {
+				return nil
+			}
+			return int64(math.Pow(float64(x), float64(y)))
+		}
+		if y == 0 {
+			return nil
+		}
+		if op == ast.OpDiv {
+			return x / y
+		}
+		return x % y
+	}
+	a, okA := toNumber(l)
+	b, okB := toNumber(r)
+	if !okA || !okB {
+		return nil
+	}
+	switch op {
+	case ast.OpAdd:
+		return a + b
+	case ast.OpSub:
+		return a - b
+	case ast.OpMul:
+		return a * b
+	case ast.OpDiv:
+		return a / b
+	case ast.OpMod:
+		return math.Mod(a, b)
+	}
+	return math.Pow(a, b)
+}
+
+// naiveCompare implements E-10 to E-25 for values that may be lists.
+func naiveCompare(op ast.Op, l, r nval) bool {
+	left, many := l.([]nval)
+	right, alsoMany := r.([]nval)
+	negative := op == ast.OpNe || op == ast.OpNotRegex
+	var pairs [][2]nval
+	switch {
+	case many && alsoMany:
+		return false
+	case many:
+		for _, e := range left {
+			pairs = append(pairs, [2]nval{e, r})
+		}
+	case alsoMany:
+		for _, e := range right {
+			pairs = append(pairs, [2]nval{l, e})
+		}
+	default:
+		holds, _ := comparePair(op, l, r)
+		return holds
+	}
+	if len(pairs) == 0 {
+		return negative && ordinary(l) && ordinary(r)
+	}
+	met := false
+	for _, p := range pairs {
+		holds, comparable := comparePair(op, p[0], p[1])
+		met = met || comparable
+		if !negative && holds {
+			return true
+		}
+		if negative && comparable && !holds {
+			return false
+		}
+	}
+	return negative && met
+}
+
+// exactly keeps the precision of large integers.
+func exactly(v nval) *big.Float {
+	switch v := v.(type) {
+	case int64:
+		return new(big.Float).SetPrec(64).SetInt64(v)
+	case nduration:
+		return new(big.Float).SetPrec(64).SetInt64(int64(v))
+	case float64:
+		return new(big.Float).SetPrec(64).SetFloat64(v)
+	}
+	return new(big.Float)
+}
+
+// ordinary excludes what attributes never hold.
+func ordinary(v nval) bool {
+	switch v.(type) {
+	case nil, nstatus, nkind:
+		return false
+	}
+	return true
+}
+
+func comparePair(op ast.Op, l, r nval) (holds, comparable bool) {
+	if op == ast.OpRegex || op == ast.OpNotRegex {
+		s, ok := l.(string)
+		expr, _ := r.(string)
+		if !ok {
+			return false, false
+		}
+		return regexp.MustCompile(`\A(?s:`+expr+`)\z`).MatchString(s) == (op == ast.OpRegex), true
+	}
+	if x, ok := toNumber(l); ok {
+		y, ok := toNumber(r)
+		if !ok {
+			return false, false
+		}
+		if math.IsNaN(x) || math.IsNaN(y) {
+			return op == ast.OpNe, true
+		}
+		return compareOrder(op, exactly(l).Cmp(exactly(r))), true
+	}
+	switch x := l.(type) {
+	case string:
+		if y, ok := r.(string); ok {
+			return compareOrder(op, cmp.Compare(x, y)), true
+		}
+	case bool:
+		if y, ok := r.(bool); ok && (op == ast.OpEq || op == ast.OpNe) {
+			return (x == y) == (op == ast.OpEq), true
+		}
+	case nstatus:
+		if y, ok := r.(nstatus); ok && (op == ast.OpEq || op == ast.OpNe) {
+			return (x == y) == (op == ast.OpEq), true
+		}
+	case nkind:
+		if y, ok := r.(nkind); ok && (op == ast.OpEq || op == ast.OpNe) {
+			return (x == y) == (op == ast.OpEq), true
+		}
+	}
+	return false, false
+}
