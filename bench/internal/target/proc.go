@@ -1,4 +1,4 @@
-package main
+package target
 
 import (
 	"bytes"
@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// usage is what the operating system says of a process.
-type usage struct {
-	cpu       time.Duration
-	rss, peak int64 // bytes
+// Usage is what the operating system says of a process.
+type Usage struct {
+	CPU       time.Duration
+	RSS, Peak int64 // bytes
 }
 
 // clockTick is the unit of the times in /proc/PID/stat: USER_HZ, 100 on every Linux that Go runs on.
 const clockTick = 10 * time.Millisecond
 
-func (s *server) usage() (usage, error) {
-	var u usage
+// Usage returns what the process has used so far.
+func (s *Server) Usage() (Usage, error) {
+	var u Usage
 	pid := strconv.Itoa(s.cmd.Process.Pid)
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
@@ -35,7 +36,7 @@ func (s *server) usage() (usage, error) {
 		if err != nil {
 			return u, err
 		}
-		u.cpu += time.Duration(ticks) * clockTick
+		u.CPU += time.Duration(ticks) * clockTick
 	}
 	status, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
@@ -46,27 +47,27 @@ func (s *server) usage() (usage, error) {
 		kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 		switch name {
 		case "VmRSS":
-			u.rss = kb << 10
+			u.RSS = kb << 10
 		case "VmHWM":
-			u.peak = kb << 10
+			u.Peak = kb << 10
 		}
 	}
 	return u, nil
 }
 
-// settle waits until the server has used next to no CPU for three seconds, at most for limit, and returns what it has
+// Settle waits until the server has used next to no CPU for three seconds, at most for limit, and returns what it has
 // used by then.
-func (s *server) settle(limit time.Duration) (usage, time.Duration) {
+func (s *Server) Settle(limit time.Duration) (Usage, time.Duration) {
 	begin := time.Now()
-	last, _ := s.usage()
+	last, _ := s.Usage()
 	quiet := 0
 	for time.Since(begin) < limit && quiet < 3 {
 		time.Sleep(time.Second)
-		u, err := s.usage()
+		u, err := s.Usage()
 		if err != nil {
 			return last, time.Since(begin)
 		}
-		if u.cpu-last.cpu <= 3*clockTick {
+		if u.CPU-last.CPU <= 3*clockTick {
 			quiet++
 		} else {
 			quiet = 0
