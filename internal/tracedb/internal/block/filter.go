@@ -37,15 +37,7 @@ func (b *Block) Filter(ctx context.Context, granule int, p *store.Predicate, sel
 	case *columnSource:
 		return b.filterColumn(s, p, sel)
 	case *attrSource:
-		if s.overflow == nil && len(s.typed) == 0 {
-			if p.Op != store.OpNotExists {
-				*sel = store.Bitmap{}
-			}
-			return nil
-		}
-		if s.overflow == nil && len(s.typed) == 1 {
-			return b.filterColumn(&s.typed[0], p, sel)
-		}
+		return b.filterAttr(s, p, sel)
 	case *refSource:
 		return filterRefs(s, p, sel)
 	}
@@ -81,6 +73,47 @@ func filterRows(src source, p *store.Predicate, sel *store.Bitmap) error {
 			sel.Clear(r)
 		}
 	}
+	return nil
+}
+
+// filterAttr decides column by column, as a row has a value in one of them at most, and row by row where there are
+// attributes in the overflow column.
+func (b *Block) filterAttr(s *attrSource, p *store.Predicate, sel *store.Bitmap) error {
+	var keep store.Bitmap
+	if p.Op == store.OpNotExists {
+		keep = *sel
+	}
+	for i := range s.typed {
+		if p.Op == store.OpNotExists {
+			if err := b.filterColumn(&s.typed[i], p, &keep); err != nil {
+				return err
+			}
+			continue
+		}
+		one := *sel
+		if err := b.filterColumn(&s.typed[i], p, &one); err != nil {
+			return err
+		}
+		keep.Or(&one)
+	}
+	if s.overflow != nil {
+		var buf []store.Value
+		for row := range s.overflow.All() {
+			if !sel.Has(row) {
+				continue
+			}
+			var err error
+			if buf, err = s.append(buf[:0], row); err != nil {
+				return err
+			}
+			if p.MatchSpan(buf) {
+				keep.Set(row)
+			} else {
+				keep.Clear(row)
+			}
+		}
+	}
+	*sel = keep
 	return nil
 }
 
