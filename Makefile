@@ -27,6 +27,14 @@ help: ## list the targets
 build: ## build bin/bramble
 	$(GOBUILD) -o bin/bramble ./cmd/bramble
 
+.PHONY: build-slim
+build-slim: ## build bin/bramble-slim, without the detection of clouds, for small nodes
+	@mkdir -p build
+	$(TOOL) builder --config builder-config.slim.yaml --skip-get-modules --skip-compilation
+	@rm -rf build/slim-main && mkdir -p build/slim-main
+	cp build/slim/components.go cmd/bramble/main.go build/slim-main/
+	$(GOBUILD) -o bin/bramble-slim ./build/slim-main
+
 .PHONY: run
 run: build ## build, start with config/local.yaml and print where to look
 	@echo
@@ -42,14 +50,37 @@ run: build ## build, start with config/local.yaml and print where to look
 	BRAMBLE_DATA="$(BRAMBLE_DATA)" exec ./bin/bramble --config $(CONFIG)
 
 .PHONY: test
-test: build ## all tests: unit, race, leaks, architecture, short fuzz, end to end
-	CGO_ENABLED=1 go test -race -shuffle=on $(RACE_PACKAGES)
-	go test -shuffle=on ./cmd/... ./test/...
+test: build build/telemetrygen ## all tests: unit, race, leaks, architecture, short fuzz, end to end
+	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m $(RACE_PACKAGES)
+	go test -shuffle=on -timeout 20m ./cmd/... ./bench/... ./test/...
 	tools/fuzz.sh $(FUZZTIME)
 
+# Programs that the end-to-end tests and benchmarks run beside the product.
+build/telemetrygen: tools/telemetrygen/go.mod
+	@mkdir -p build
+	cd tools/telemetrygen && go build -ldflags "-s -w" -o ../../build/telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
+
+.PHONY: test-deps
+test-deps: build/telemetrygen ## install what the tests use beside Go: npm packages; tests skip what is missing
+	cd test/e2e/node && npm ci --no-audit --no-fund --loglevel=error
+	cd test/interop && npm ci --no-audit --no-fund --loglevel=error
+
+BENCH_SPANS ?= 2000000
+
 .PHONY: bench
-bench: build ## benchmarks; results belong into bench/results.md
-	go test -run '^$$' -bench . -benchmem ./internal/...
+bench: build ## ingest and query benchmarks of the whole process; results belong into bench/results.md
+	@mkdir -p build
+	go build -o build/ingest ./bench/ingest
+	go build -o build/query ./bench/query
+	@echo "--- floor: otlp -> nop"; build/ingest -config bench/nop.yaml -query "" -spans $(BENCH_SPANS)
+	@echo "--- store only"; build/ingest -config bench/store-only.yaml -spans $(BENCH_SPANS)
+	@echo "--- store only, sync: always"; BRAMBLE_SYNC=always build/ingest -config bench/store-only.yaml -spans $(BENCH_SPANS)
+	@echo "--- as shipped (config/local.yaml)"; build/ingest -config config/local.yaml -spans $(BENCH_SPANS)
+	@echo "--- queries"; build/query -spans $(BENCH_SPANS)
+
+.PHONY: bench-go
+bench-go: ## Go benchmarks of the packages
+	go test -run '^$$' -bench . -benchmem ./internal/... ./processors/... ./components/...
 
 .PHONY: lint
 lint: ## golangci-lint and checks that generated files are current
@@ -71,10 +102,11 @@ generate-check: generate ## fail when a generated file is not what the sources s
 	git diff --exit-code -- cmd/bramble/components.go '*generated_*' '*/documentation.md' '*/README.md'
 
 .PHONY: check-full
-check-full: test lint generate-check ## everything, including what takes long
+check-full: test-deps test lint generate-check ## everything, including what takes long
 	BRAMBLE_FULL=1 go test -timeout 60m ./internal/... ./test/...
 	tools/fuzz.sh 60s
 	GOARCH=arm64 $(GOBUILD) -o build/bramble-arm64 ./cmd/bramble
+	$(MAKE) build-slim
 
 .PHONY: clean
 clean: ## remove what the build made, not the data
