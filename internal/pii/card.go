@@ -70,14 +70,18 @@ func (sc *Scanner) card(r *rule, s string, at int) {
 	if at > 0 && digitSet.has(s[at-1]) {
 		return // the middle of a run whose beginning was looked at
 	}
-	run := at + gramLen
+	if at > 0 && s[at-1] == '%' {
+		at += 2 // the digits of an escape such as %20
+	}
+	run := min(at+gramLen, len(s))
 	for run < len(s) && run-at < minCard && digitSet.has(s[run]) {
 		run++
 	}
 	if run-at < minCard && (run+1 >= len(s) || s[run] != ' ' && s[run] != '-' || !digitSet.has(s[run+1])) {
 		return // a short number by itself
 	}
-	if at > 0 && !cardBorder(s, at-1, -1) {
+	escaped := at > 0 && alnumSet.has(s[at-1]) && !insideWord(s, at)
+	if at > 0 && !escaped && !cardBorder(s, at-1, -1) {
 		return
 	}
 	var digits [maxCard]byte
@@ -143,9 +147,8 @@ func cardBorder(s string, i, dir int) bool {
 	case c == '_':
 		return true
 	case wordSet.has(c):
-		// A letter directly beside digits makes it a hash or an id, except a word before them and escaped text
-		// such as \n4111….
-		return dir < 0 && i > 0 && (s[i-1] == '\\' && (c == 'n' || c == 't' || c == 'r') || alphaWord(s, i+1))
+		// A letter directly beside digits makes it a hash or an id, except a word before them.
+		return dir < 0 && alphaWord(s, i+1)
 	case c == '.':
 		// A decimal point: digits on its other side. A comma is more often between the numbers of a list.
 		j := i + dir

@@ -51,6 +51,9 @@ func (sc *Scanner) email(r *rule, s string, at, after int) {
 	for start > 0 && at-start < maxLocal && localSet.has(s[start-1]) {
 		start--
 	}
+	if start > 0 && at-start > 1 && s[start-1] == '\\' && strings.IndexByte("nrtbf", s[start]) >= 0 {
+		start++ // the letter belongs to an escape
+	}
 	// In an encoded text the local part may begin behind an encoded separator.
 	for start < at && (s[start] == '.' || s[start] == '-' || s[start] == '%' || s[start] == '+') {
 		if s[start] == '%' && start+2 < at && hexSet.has(s[start+1]) && hexSet.has(s[start+2]) {

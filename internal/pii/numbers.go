@@ -24,7 +24,7 @@ func armIBAN(b *builder, r *rule) {
 // iban looks for an account number at s[at:], with or without spaces between groups of four.
 func (sc *Scanner) iban(r *rule, s string, at int) {
 	want, ok := ibanLengths[s[at:at+2]]
-	if !ok || at > 0 && alnumSet.has(s[at-1]) {
+	if !ok || insideWord(s, at) {
 		return
 	}
 	// The remainder of the number modulo 97 with the first four characters moved behind (ISO 13616, 6.1).

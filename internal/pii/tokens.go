@@ -26,7 +26,7 @@ func armTokens(b *builder, r *rule) {
 
 // schemeEnd returns where the credential behind a scheme's name begins, or -1 if there is no such name at s[at:].
 func schemeEnd(s string, at int, scheme string) int {
-	if !hasPrefixFold(s[at:], scheme) || at > 0 && alnumSet.has(s[at-1]) {
+	if !hasPrefixFold(s[at:], scheme) || insideWord(s, at) {
 		return -1
 	}
 	i := at + len(scheme)

@@ -19,6 +19,11 @@ const maxUserinfo = 256
 func armUserinfo(b *builder, r *rule) {
 	b.rules.userinfo = r
 	b.on(r, gramOf("://", false), func(sc *Scanner, s string, at int) { sc.userinfo(r, s, at+3) })
+	b.on(r, gramOf(`:\/\/`, false), func(sc *Scanner, s string, at int) { // slashes escaped in JSON
+		if strings.HasPrefix(s[at:], `:\/\/`) {
+			sc.userinfo(r, s, at+len(`:\/\/`))
+		}
+	})
 	b.on(r, gramOf("thin:", true), func(sc *Scanner, s string, at int) {
 		if hasPrefixFold(s[at:], "thin:") {
 			sc.dsn(r, s, at+len("thin:"))
@@ -240,6 +245,17 @@ func (sc *Scanner) parameter(r *rule, s, name string, start, end int, fragment b
 }
 
 var secretParameters = newKeyMatcher(append([]string{"code", "state", "key", "sig", "signature", "session_state", "assertion"}, sensitiveKeys...))
+
+// insideWord reports whether an alphanumeric stands in front of s[at:] that is no part of an escape: \n or %3D.
+func insideWord(s string, at int) bool {
+	if at == 0 || !alnumSet.has(s[at-1]) {
+		return false
+	}
+	if at >= 2 && s[at-2] == '\\' && strings.IndexByte("nrtbf", s[at-1]) >= 0 {
+		return false
+	}
+	return at < 3 || s[at-3] != '%' || !hexSet.has(s[at-2]) || !hexSet.has(s[at-1])
+}
 
 // hasPrefixFold is strings.HasPrefix for a lower-case ASCII prefix, ignoring case.
 func hasPrefixFold(s, prefix string) bool {

@@ -155,7 +155,7 @@ func (sc *Scanner) vendorKey(r *rule, k *vendorKey, s string, at int) {
 		if at-start < min(k.back, 8) {
 			return
 		}
-	} else if alnumSet.has(k.prefix[0]) && at > 0 && alnumSet.has(s[at-1]) {
+	} else if alnumSet.has(k.prefix[0]) && insideWord(s, at) {
 		return // inside a word
 	}
 	begin := at + len(k.prefix)
