@@ -74,11 +74,11 @@ func (p *pattern) at(sc *Scanner, s string, at int) {
 	if at < sc.skip {
 		return
 	}
-	if sc.budget -= p.reach; sc.budget < 0 {
+	end := min(len(s), at+p.reach)
+	if sc.budget -= end - at; sc.budget < 0 {
 		sc.exhausted(p, s)
 		return
 	}
-	end := min(len(s), at+p.reach)
 	re, from := p.start, at
 	if at > 0 {
 		_, size := utf8.DecodeLastRuneInString(s[:at])

@@ -28,7 +28,7 @@ const examinedPerByte = 300
 
 // TestLinear reads texts made to be read again and again, and counts the bytes that were read instead of the time.
 func TestLinear(t *testing.T) {
-	const n = 1 << 13
+	const n = 1 << 12
 	rules := all(t)
 	for _, unit := range []string{
 		"a", "1", "4", "4242424242424242", "4242 ", "4-", "@", "a@", "a.", "a@a.", "://", "http://a:b@", "://a:b/", "?", "?a=", "?a=b&", "#a=b&", "&",
