@@ -272,8 +272,12 @@ func TestLabels(t *testing.T) {
 	a.Count(one(func(s *store.Span) {
 		s.Kind, s.StatusCode, s.StatusMessage = 9, store.StatusError, "bad \xff"
 		s.Attrs = []store.Attr{
-			{Key: "http.route", Value: store.String("/a")}, {Key: "http.method", Value: store.String("GET")}, {Key: "service", Value: store.String("x")},
-			{Key: "team", Value: store.String("span's")}, {Key: "n", Value: store.Int(7)}, {Key: "node", Value: store.String("other")},
+			{Key: "http.route", Value: store.String("/a")},
+			{Key: "http.method", Value: store.String("GET")},
+			{Key: "service", Value: store.String("x")},
+			{Key: "team", Value: store.String("span's")},
+			{Key: "n", Value: store.Int(7)},
+			{Key: "node", Value: store.String("other")},
 			{Key: "list", Value: store.Array(store.String("a"), store.Bool(true), store.Map(store.Attr{Key: "k", Value: store.Float(1.5)}))},
 			{Key: "long", Value: store.String(strings.Repeat("é", 30) + "tail")},
 		}
@@ -345,7 +349,7 @@ func TestProcessors(t *testing.T) { // N-08
 func TestWeights(t *testing.T) {
 	for state, want := range map[string]float64{
 		"": 1, "ot=th:8": 2, "ot=th:c": 4, "ot=th:0": 1, "ot=th:e6666666666668": 10, "vendor=1,ot=rv:00000000000001;th:fd70a3d70a3d71": 100,
-		"ot=th:ffffffffffffff": maxWeight, "ot=th:": 1, "ot=th:g": 1, "ot=th:000000000000000": 1, "ot=th:+8": 1, "th:8": 1, " ot=th:8": 2, "ot=rv:1": 1,
+		"ot=th:ffffffffffffff": maxWeight, "ot=th:": 1, "ot=th:g": 1, "ot=th:000000000000000": 1, "ot=th:+8": 1, "th:8": 1, "a=b, ot=th:8": 2, "ot=rv:1": 1,
 	} {
 		assert.InEpsilon(t, want, stateWeight(state), 1e-9, state)
 	}

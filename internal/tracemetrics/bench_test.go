@@ -121,6 +121,7 @@ func BenchmarkManyValues(b *testing.B) {
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(float64(int64(after.HeapAlloc)-int64(before.HeapAlloc))/1e6, "MB-heap") //nolint:gosec // Below 2^63.
 	runtime.KeepAlive(a)
+	runtime.KeepAlive(values)
 }
 
 func BenchmarkCollect(b *testing.B) {

@@ -234,7 +234,8 @@ func (g *serviceGraph) Expire(sc *scratch, now int64) {
 
 // add counts an edge.
 func (g *serviceGraph) add(e *edge, sc *scratch, now int64) {
-	vals := append(sc.vals[:0], e.client, e.server)
+	vals := sc.vals[:0]
+	vals = append(vals, e.client, e.server)
 	hash := mix(mix(0, e.clientHash), e.serverHash)
 	vals = append(vals, e.connection)
 	if g.virtualLabel {

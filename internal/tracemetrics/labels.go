@@ -79,8 +79,11 @@ func spanLabels(c *Config) ([]string, error) {
 		on   bool
 		name string
 	}{
-		{in.Service, "service"}, {in.SpanName, "span_name"}, {in.SpanKind, "span_kind"},
-		{in.StatusCode, "status_code"}, {in.StatusMessage, "status_message"},
+		{in.Service, "service"},
+		{in.SpanName, "span_name"},
+		{in.SpanKind, "span_kind"},
+		{in.StatusCode, "status_code"},
+		{in.StatusMessage, "status_message"},
 	} {
 		if l.on {
 			own = append(own, l.name)

@@ -104,8 +104,8 @@ func (t *table) hash(vals []string) (h uint64) {
 
 func (t *table) shard(hash uint64) *shard { return &t.shards[hash>>58] }
 
-func (s *shard) find(hash uint64, vals []string) *series {
-	for x := s.series[hash]; x != nil; x = x.next {
+func (sh *shard) find(hash uint64, vals []string) *series {
+	for x := sh.series[hash]; x != nil; x = x.next {
 		if slices.Equal(x.vals, vals) {
 			return x
 		}
