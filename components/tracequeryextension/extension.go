@@ -44,6 +44,8 @@ type queryExtension struct {
 	health  *health.Server
 	http    *http.Server
 	addr    net.Addr
+	// release gives the port back.
+	release func() error
 	// cancel ends the context of all requests.
 	cancel context.CancelFunc
 	serve  sync.WaitGroup
@@ -96,11 +98,12 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 		return fmt.Errorf("set up the server on %s: %w", server.NetAddr.Endpoint, err)
 	}
 	base := e.adapt(e.http)
-	listener, err := server.ToListener(ctx)
+	listener, release, err := listen(ctx, e.set.ID, &server)
 	if err != nil {
 		e.cancel()
 		return fmt.Errorf("listen on %s: %w", server.NetAddr.Endpoint, err)
 	}
+	e.release = release
 	e.addr = listener.Addr()
 	e.state.Store(stateStarting)
 	e.serve.Go(func() {
@@ -174,6 +177,7 @@ func (e *queryExtension) Shutdown(ctx context.Context) error {
 	shut.Wait()
 	e.grpc.Stop()
 	e.serve.Wait()
+	errs = append(errs, e.release())
 	// Queries see the cancelled context within milliseconds. They must be gone before the store closes.
 	drain, done := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer done()

@@ -75,7 +75,9 @@ func start(t *testing.T, s store.Store, change func(*Config)) *queryExtension {
 		change(cfg)
 	}
 	require.NoError(t, cfg.Validate())
-	ext, err := create(t.Context(), extensiontest.NewNopSettings(brambledata.Type), cfg)
+	set := extensiontest.NewNopSettings(brambledata.Type)
+	set.ID = component.NewID(brambledata.Type)
+	ext, err := create(t.Context(), set, cfg)
 	require.NoError(t, err)
 	e := ext.(*queryExtension)
 	require.NoError(t, e.Start(t.Context(), host{storeID: storeExt{Store: s}, authID: authExt{}}))
