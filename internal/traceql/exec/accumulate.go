@@ -25,11 +25,13 @@ type accSeries struct {
 	slots []exemplarSlot
 }
 
-// exemplarSlot is the candidate of a slot: the span whose trace has the least hash, so that the choice does not depend
-// on the order of spans.
+// exemplarSlot is the candidate of a slot: the span with the least hash of its start, so that the choice does not
+// depend on the order of spans. Its trace is looked up only if it is chosen.
 type exemplarSlot struct {
 	used  bool
-	trace traceRef
+	at    spot
+	row   uint32 // Of the granule.
+	trace spanid.TraceID
 	hash  uint64
 	start int64
 	value float64
@@ -106,13 +108,19 @@ func (a *accumulator) add(s *accSeries, bucket int, v float64) {
 }
 
 // offer proposes a span as an exemplar.
-func (a *accumulator) offer(s *accSeries, bucket int, part int, id spanid.TraceID, start int64, v float64) {
+func (a *accumulator) offer(s *accSeries, bucket int, at spot, row uint32, start int64, v float64) {
 	slot := &s.slots[bucket*len(s.slots)/a.timeline.N]
-	h := id.Hash()
+	h := mixTime(start)
 	if slot.used && (slot.hash < h || slot.hash == h && slot.start <= start) {
 		return
 	}
-	*slot = exemplarSlot{true, traceRef{id, part}, h, start, v}
+	*slot = exemplarSlot{used: true, at: at, row: row, hash: h, start: start, value: v}
+}
+
+// mixTime spreads times over all numbers: one step of a multiplicative generator and a shift.
+func mixTime(t int64) uint64 {
+	x := uint64(t) * 0x9e3779b97f4a7c15 //nolint:gosec // A hash.
+	return x ^ x>>29
 }
 
 // merge adds the sums of another worker.

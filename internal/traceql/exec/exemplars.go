@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
 )
 
@@ -12,39 +13,70 @@ import (
 const MaxExemplars = 100
 
 // pick chooses exemplars among the candidates: at most one per trace, spread over series and time.
-func (a *accumulator) pick(most int) map[*accSeries][]exemplarSlot {
+func (a *accumulator) pick(most int) (map[*accSeries][]exemplarSlot, error) {
 	type offer struct {
 		series *accSeries
 		slot   exemplarSlot
 		rank   int
 	}
 	var all []offer
-	keys := make([]string, 0, len(a.series))
-	for k := range a.series {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
+	for _, k := range sortedKeys(a.series) {
 		s := a.series[k]
-		rank := 0
-		for _, slot := range bySpread(s.slots) {
+		for rank, slot := range bySpread(s.slots) {
 			all = append(all, offer{s, slot, rank})
-			rank++
 		}
 	}
 	slices.SortStableFunc(all, func(x, y offer) int { return cmp.Compare(x.rank, y.rank) })
+	const perExemplar = 4 // Some are of the same trace.
+	all = all[:min(len(all), perExemplar*most)]
+	slots := make([]*exemplarSlot, len(all))
+	for i := range all {
+		slots[i] = &all[i].slot
+	}
+	if err := a.run.findTraces(slots); err != nil {
+		return nil, err
+	}
 	out := map[*accSeries][]exemplarSlot{}
 	used := map[spanid.TraceID]bool{}
 	for _, o := range all {
 		if len(used) >= most {
 			break
 		}
-		if !used[o.slot.trace.id] {
-			used[o.slot.trace.id] = true
+		if !used[o.slot.trace] {
+			used[o.slot.trace] = true
 			out[o.series] = append(out[o.series], o.slot)
 		}
 	}
-	return out
+	return out, nil
+}
+
+// findTraces reads the trace ids of candidates, granule by granule.
+func (r *run) findTraces(slots []*exemplarSlot) error {
+	bySpot := map[spot][]*exemplarSlot{}
+	for _, s := range slots {
+		bySpot[s.at] = append(bySpot[s.at], s)
+	}
+	for at, list := range bySpot {
+		if err := r.err(); err != nil {
+			return err
+		}
+		var sel store.Bitmap
+		for _, s := range list {
+			sel.Set(int(s.row))
+		}
+		ids, err := r.traceIDs(at, &sel)
+		if err != nil {
+			return err
+		}
+		byRow := map[uint32]spanid.TraceID{}
+		for i, row := range rowsOf(&sel) {
+			byRow[row] = ids[i]
+		}
+		for _, s := range list {
+			s.trace = byRow[s.row]
+		}
+	}
+	return nil
 }
 
 // bySpread orders the used slots so that any number of first ones is spread over time: the order of bit-reversed
@@ -78,7 +110,10 @@ func (a *accumulator) exemplars(most int) error {
 	if !a.exemplar || most <= 0 {
 		return nil
 	}
-	chosen := a.pick(most)
+	chosen, err := a.pick(most)
+	if err != nil {
+		return err
+	}
 	attrs := a.query.Pipeline.Columns
 	for _, by := range a.query.AST.By {
 		attrs = ast.AddAttr(slices.Clone(attrs), by)
@@ -100,7 +135,7 @@ func (a *accumulator) exemplars(most int) error {
 	for s, slots := range chosen {
 		refs := make([]traceRef, len(slots))
 		for i, slot := range slots {
-			refs[i] = slot.trace
+			refs[i] = traceRef{slot.trace, slot.at.part}
 		}
 		l, err := a.run.loadTraces(refs, tc, structure)
 		if err != nil {

@@ -203,15 +203,12 @@ func (x *metricsRun) countRows(acc *accumulator, s spot, sel *store.Bitmap) erro
 		return err
 	}
 	defer x.run.meter.give(ch.bytes)
+	if len(x.by) == 0 && x.measure < 0 {
+		return x.countAll(acc, s, ch)
+	}
 	n := sel.Count()
 	g := groupRows(ch, n, x.query.AST.By, x.by)
 	series := make([]*accSeries, len(g.groups))
-	var ids []spanid.TraceID
-	if acc.exemplar {
-		if ids, err = x.run.traceIDs(s, sel); err != nil {
-			return err
-		}
-	}
 	for i := range n {
 		v := 0.0
 		if x.measure >= 0 {
@@ -235,7 +232,26 @@ func (x *metricsRun) countRows(acc *accumulator, s spot, sel *store.Bitmap) erro
 		}
 		acc.add(sr, bucket, v)
 		if acc.exemplar {
-			acc.offer(sr, bucket, s.part, ids[i], start, v)
+			acc.offer(sr, bucket, s, ch.rows()[i], start, v)
+		}
+	}
+	return nil
+}
+
+// countAll is countRows without groups and values: only starts are looked at.
+func (x *metricsRun) countAll(acc *accumulator, s spot, ch *chunk) error {
+	sr, err := acc.of(nil)
+	if err != nil {
+		return err
+	}
+	v := &ch.vecs[x.start]
+	for i := range v.Rows() {
+		start := v.At(i).Int()
+		if bucket := x.timeline.bucket(start); bucket >= 0 {
+			sr.Count[bucket]++
+			if acc.exemplar {
+				acc.offer(sr, bucket, s, ch.rows()[i], start, 0)
+			}
 		}
 	}
 	return nil
@@ -272,7 +288,7 @@ func (x *metricsRun) traceByTrace() error {
 			return err
 		}
 		defer l.release()
-		for k, t := range l.traces {
+		for _, t := range l.traces {
 			sets, err := e.eval(x.run, t)
 			if err != nil {
 				return err
@@ -283,7 +299,7 @@ func (x *metricsRun) traceByTrace() error {
 			if selection != nil {
 				err = x.compare[worker].trace(t, union(t, sets), selection, tc)
 			} else {
-				err = x.countTrace(x.workers[worker], t, found[i*portion+k].part, union(t, sets), by, measure, tc)
+				err = x.countTrace(x.workers[worker], t, union(t, sets), by, measure, tc)
 			}
 			if err != nil {
 				return err
@@ -307,7 +323,7 @@ func firstValue(a ast.Attr, cols *columns) evalFn {
 }
 
 // countTrace adds spans of a trace to a worker's sums.
-func (x *metricsRun) countTrace(acc *accumulator, t *trace, part int, spans []int32, by []evalFn, measure evalFn, tc *traceColumns) error {
+func (x *metricsRun) countTrace(acc *accumulator, t *trace, spans []int32, by []evalFn, measure evalFn, tc *traceColumns) error {
 	v := env{trace: t}
 	group := make([]ast.Static, len(by))
 	for _, n := range spans {
@@ -334,7 +350,8 @@ func (x *metricsRun) countTrace(acc *accumulator, t *trace, part int, spans []in
 		}
 		acc.add(s, bucket, value)
 		if acc.exemplar {
-			acc.offer(s, bucket, part, t.id, start, value)
+			ch := t.spans[n].chunk
+			acc.offer(s, bucket, spot{ch.index, ch.granule}, ch.rows()[t.spans[n].i], start, value)
 		}
 	}
 	return nil

@@ -39,12 +39,19 @@ type run struct {
 	meter *meter
 
 	catalogue catalogue
+	indexes   []partIndex
+	rows      []int // Per part.
 
 	spans, bytes, granules, skipped, traces atomic.Int64
 }
 
 func newRun(ctx context.Context, view store.View, budget *memlimit.Budget) *run {
-	return &run{ctx: ctx, view: view, parts: view.Parts(), split: view.Split(), meter: &meter{budget: budget}}
+	r := &run{ctx: ctx, view: view, parts: view.Parts(), split: view.Split(), meter: &meter{budget: budget}}
+	r.indexes, r.rows = make([]partIndex, len(r.parts)), make([]int, len(r.parts))
+	for i, p := range r.parts {
+		r.rows[i] = p.Info().Rows
+	}
+	return r
 }
 
 func (r *run) stats() Stats {

@@ -126,6 +126,9 @@ func (r *run) matching(s spot, c *cond, tests []*store.Predicate) (sel store.Bit
 	r.granules.Add(1)
 	r.spans.Add(int64(n))
 	for _, t := range tests {
+		if alwaysHolds(t, &info) {
+			continue
+		}
 		if err := p.Filter(r.ctx, s.granule, t, &sel); err != nil {
 			return sel, fmt.Errorf("filter times in %s: %w", info.ID, err)
 		}
@@ -134,6 +137,18 @@ func (r *run) matching(s spot, c *cond, tests []*store.Predicate) (sel store.Bit
 		}
 	}
 	return sel, c.filter(r, p, s.granule, &sel)
+}
+
+// alwaysHolds reports whether a test of times holds for every row of a part.
+func alwaysHolds(t *store.Predicate, info *store.PartInfo) bool {
+	limit := t.Values[0].Int()
+	switch {
+	case t.Column.Name == store.SpanStart && t.Op == store.OpLe:
+		return clampInt(info.MaxStartNano) <= limit
+	case t.Column.Name == store.SpanStart && t.Op == store.OpGe:
+		return clampInt(info.MinStartNano) >= limit
+	}
+	return false
 }
 
 // candidate is a trace with a span that satisfies the anchor. The trace starts at bound or before.

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -140,6 +141,11 @@ func (s *search) find() error {
 	if err != nil {
 		return err
 	}
+	if len(spots) > 0 && s.options.Limit < newestRows/8 {
+		if err := s.newest(spots[0], tests); err != nil {
+			return err
+		}
+	}
 	const most = 64
 	for step := 1; len(spots) > 0; step = min(2*step, most) {
 		n := min(step, len(spots))
@@ -153,6 +159,37 @@ func (s *search) find() error {
 		}
 	}
 	return nil
+}
+
+// newestRows is how many rows newest looks at.
+const newestRows = 1024
+
+// newest evaluates the traces of the newest matching rows of the first granule. Mostly these are enough, and then the
+// other rows are left out by their start.
+func (s *search) newest(at spot, tests []*store.Predicate) error {
+	sel, err := s.run.matching(at, s.anchor, tests)
+	if err != nil || sel.Count() <= 2*newestRows {
+		return err // Not worth a pass of its own.
+	}
+	var v store.Vector
+	if err := s.run.parts[at.part].Read(s.run.ctx, at.granule, store.Intrinsic(store.SpanStart), &sel, &v); err != nil {
+		return fmt.Errorf("read span starts: %w", err)
+	}
+	rows := rowsOf(&sel)
+	order := make([]int, len(rows))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return compareInt(v.At(b).Int(), v.At(a).Int()) })
+	for _, i := range order[newestRows:] {
+		sel.Clear(int(rows[i]))
+	}
+	found, err := s.run.candidates(at, &sel)
+	if err != nil {
+		return err
+	}
+	sortCandidates(found)
+	return s.evaluate(found)
 }
 
 // scan returns the candidates of some granules, latest bound first.
@@ -197,13 +234,18 @@ func (s *search) scan(spots []spot, tests []*store.Predicate) ([]candidate, erro
 	for _, c := range all {
 		out = append(out, c)
 	}
-	slices.SortFunc(out, func(a, b candidate) int {
+	sortCandidates(out)
+	return out, nil
+}
+
+// sortCandidates puts the latest bound first.
+func sortCandidates(list []candidate) {
+	slices.SortFunc(list, func(a, b candidate) int {
 		if a.bound != b.bound {
 			return compareInt(b.bound, a.bound)
 		}
 		return slices.Compare(a.id[:], b.id[:])
 	})
-	return out, nil
 }
 
 func compareInt(a, b int64) int {

@@ -1,7 +1,6 @@
 package exec
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
@@ -89,8 +88,8 @@ func (r *run) loadTraces(refs []traceRef, cols *traceColumns, structure bool) (*
 				return nil, err
 			}
 			var err error
-			if found, err = r.parts[part].TraceRows(r.ctx, ref.id, found[:0]); err != nil {
-				return nil, fmt.Errorf("find rows of trace %s: %w", ref.id, err)
+			if found, err = r.traceRows(part, ref.id, found[:0]); err != nil {
+				return nil, err
 			}
 			for _, f := range found {
 				rows[part] = append(rows[part], row{f, n})

@@ -1,0 +1,167 @@
+package traceqltest
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/testkit"
+	"github.com/bramble-tracing/bramble/internal/traceql"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+	"github.com/bramble-tracing/bramble/internal/traceql/exec"
+	"github.com/bramble-tracing/bramble/internal/traceql/plan"
+)
+
+const benchQuery = `{ resource.service.name = "checkout" && span.http.response.status_code >= 500 } >> { status = error } | by(name) | count() > 1 | select(span.user.id)`
+
+func BenchmarkParse(b *testing.B) {
+	b.SetBytes(int64(len(benchQuery)))
+	for b.Loop() {
+		if _, err := traceql.Parse(benchQuery); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkPlan(b *testing.B) {
+	q, err := traceql.Parse(benchQuery)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := plan.New(q); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// benchSpans is the size of the benchmarks' store; BRAMBLE_BENCH_SPANS overrides it.
+func benchSpans() int {
+	if n, err := strconv.Atoi(os.Getenv("BRAMBLE_BENCH_SPANS")); err == nil {
+		return n
+	}
+	return 100_000
+}
+
+// benchView fills a store with the reference workload, in blocks of up to 300,000 spans and a head.
+func benchView(b *testing.B) store.View {
+	b.Helper()
+	g := testkit.NewGenerator(1)
+	g.SetTime(time.Unix(0, Epoch))
+	db := engine(b)
+	n, cut := benchSpans(), 0
+	for have := 0; have < n; {
+		batch := g.Batch(400)
+		if err := db.Append(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+		have += len(batch.Spans)
+		if cut += len(batch.Spans); cut > 300_000 || have > n*9/10 && cut > n/10 && n < 1_000_000 {
+			if err := db.Cut(); err != nil {
+				b.Fatal(err)
+			}
+			awaitBlocks(b, db)
+			cut = 0
+		}
+	}
+	v, err := db.View()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(v.Release)
+	return v
+}
+
+func BenchmarkSearch(b *testing.B) {
+	v := benchView(b)
+	for _, bc := range []struct{ name, query string }{
+		{"all", `{ }`},
+		{"service", `{ resource.service.name = "checkout" }`},
+		{"service and 5xx", `{ resource.service.name = "checkout" && span.http.response.status_code >= 500 }`},
+		{"error", `{ status = error }`},
+		{"slow", `{ duration > 1s }`},
+		{"needle", `{ span.app.order.id = "no such order" }`},
+		{"descendant", `{ resource.service.name = "frontend" } >> { status = error }`},
+		{"count", `{ } | count() > 40`},
+		{"count never", `{ } | count() > 1000`},
+		{"regex", `{ span.url.path =~ ".*/nowhere/.*" }`},
+		{"roots", `{ nestedSetParent < 0 && status = error }`},
+	} {
+		q, err := traceql.Compile(bc.query)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(bc.name, func(b *testing.B) {
+			found := 0
+			for b.Loop() {
+				res, err := exec.Search(b.Context(), v, q, exec.SearchOptions{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				found = len(res.Traces)
+			}
+			b.ReportMetric(float64(found), "traces")
+		})
+	}
+}
+
+func BenchmarkMetrics(b *testing.B) {
+	v := benchView(b)
+	var first, last uint64
+	for i, p := range v.Parts() {
+		info := p.Info()
+		if i == 0 || info.MinStartNano < first {
+			first = info.MinStartNano
+		}
+		last = max(last, info.MaxStartNano)
+	}
+	for _, bc := range []struct{ name, query string }{
+		{"rate", `{ } | rate()`},
+		{"rate by service", `{ } | rate() by(resource.service.name)`},
+		{"quantiles by route", `{ } | quantile_over_time(duration, .5, .95, .99) by(span.http.route)`},
+		{"roots", `{ nestedSetParent < 0 && true } | rate()`},
+		{"errors by two", `{ status = error } | count_over_time() by(resource.service.name, name)`},
+		{"structure", `{ resource.service.name = "frontend" } >> { status = error } | rate()`},
+		{"compare", `{ } | compare({ status = error })`},
+	} {
+		q, err := traceql.Compile(bc.query)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(bc.name, func(b *testing.B) {
+			series := 0
+			for b.Loop() {
+				res, err := exec.Metrics(b.Context(), v, q, exec.MetricsOptions{Start: int64(first), End: int64(last), Step: time.Minute})
+				if err != nil {
+					b.Fatal(err)
+				}
+				series = len(res.Series)
+			}
+			b.ReportMetric(float64(series), "series")
+		})
+	}
+}
+
+func BenchmarkTags(b *testing.B) {
+	v := benchView(b)
+	b.Run("names", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := exec.TagNames(b.Context(), v, "", exec.TagOptions{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for name, a := range map[string]ast.Attr{
+		"service": ast.ServiceName, "name": ast.IntrinsicAttr(ast.Name), "route": {Scope: ast.ScopeSpan, Name: "http.route"},
+	} {
+		b.Run("values of "+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := exec.TagValues(b.Context(), v, a, exec.TagOptions{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
