@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -198,4 +199,56 @@ func TestKillWhileStarting(t *testing.T) {
 	missing, examples := acks.Missing(t, b)
 	require.Zero(t, missing, "of %d acknowledged spans are missing, such as %v", acks.Spans(), examples)
 	t.Logf("%d kills within the %s of a start: %d acknowledged spans, %d missing", kills, usual.Round(time.Millisecond), acks.Spans(), missing)
+}
+
+// TestKillWhileWritingBlocks gives the store so little memory that it is always turning heads into blocks, and kills it
+// again and again under as much load as there is, on the same data: everything that was ever acknowledged is there
+// after each start.
+func TestKillWhileWritingBlocks(t *testing.T) {
+	kills, spans := 3, 8000
+	if full() {
+		kills, spans = 15, 60_000
+	}
+	b := harness.Start(t, harness.Config{
+		Files:   []string{"config/local.yaml"},
+		Overlay: harness.Set("extensions::trace_store::memory::limit_mib", 16),
+	})
+	acks := &harness.Acks{}
+	endpoint := harness.GRPCRecorder(t, b.GRPC(), acks)
+	for i := range kills {
+		before := acks.Spans()
+		load := harness.StartTelemetrygen(t, "--otlp-endpoint", endpoint, "--workers", "4", "--rate", "0", "--child-spans", "19", "--duration", "inf",
+			"--batch-size", "400", "--allow-export-failures", "--telemetry-attributes", `payload="`+strings.Repeat("x", 1500)+`"`)
+		harness.Poll(t, time.Minute, "spans", func() error {
+			if n := acks.Spans() - before; n < spans+531*i {
+				return fmt.Errorf("%d spans were acknowledged since the last kill", n)
+			}
+			return nil
+		})
+		b.Kill()
+		load.Kill()
+		b.Restart()
+		missing, examples := acks.Missing(t, b)
+		require.Zero(t, missing, "after kill %d, of %d acknowledged spans are missing, such as %v", i+1, acks.Spans(), examples)
+	}
+	b.Stop()
+	b.Restart()
+	missing, examples := acks.Missing(t, b)
+	require.Zero(t, missing, "after a stop, of %d acknowledged spans are missing, such as %v", acks.Spans(), examples)
+	t.Logf("%d kills with 16 MiB of memory: %d spans acknowledged, %d missing; on disk: %v", kills, acks.Spans(), missing, files(t, b.Data))
+}
+
+// files counts the files of a store by the first part of their path.
+func files(t *testing.T, data string) map[string]int {
+	t.Helper()
+	count := map[string]int{}
+	require.NoError(t, filepath.WalkDir(filepath.Join(data, "trace_store"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			rel, _ := filepath.Rel(filepath.Join(data, "trace_store"), path)
+			first, _, _ := strings.Cut(rel, string(filepath.Separator))
+			count[first]++
+		}
+		return err
+	}))
+	return count
 }
