@@ -8,12 +8,15 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,11 +54,16 @@ func scrapeExporter(t *testing.T) (exporter.Metrics, string) {
 // is seen at once.
 func remoteWriteExporter(t *testing.T, endpoint string) exporter.Metrics {
 	t.Helper()
+	return remoteWrite(t, map[string]any{
+		"endpoint": endpoint, "remote_write_queue": map[string]any{"enabled": false}, "retry_on_failure": map[string]any{"enabled": false},
+	})
+}
+
+func remoteWrite(t *testing.T, settings map[string]any) exporter.Metrics {
+	t.Helper()
 	f := prometheusremotewriteexporter.NewFactory()
 	cfg := f.CreateDefaultConfig()
-	require.NoError(t, confmap.NewFromStringMap(map[string]any{
-		"endpoint": endpoint, "remote_write_queue": map[string]any{"enabled": false}, "retry_on_failure": map[string]any{"enabled": false},
-	}).Unmarshal(cfg))
+	require.NoError(t, confmap.NewFromStringMap(settings).Unmarshal(cfg))
 	exp, err := f.CreateMetrics(t.Context(), exportertest.NewNopSettings(f.Type()), cfg)
 	require.NoError(t, err)
 	require.NoError(t, exp.Start(t.Context(), componenttest.NewNopHost()))
@@ -425,4 +433,55 @@ func TestRealPrometheusNative(t *testing.T) {
 	}
 	got := query(t, base, `sum(traces_spanmetrics_latency_count)`)
 	assert.InDelta(t, len(batch.Spans), got[0].number(t), 0)
+}
+
+// TestOutage: while the remote end is away flushes wait in the exporter's queue; afterwards Prometheus has every increment
+// and refuses nothing.
+func TestOutage(t *testing.T) {
+	base := prometheus(t)
+	target, err := url.Parse(base)
+	require.NoError(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	var away atomic.Bool
+	var refused, bad atomic.Int64
+	proxy.ModifyResponse = func(res *http.Response) error {
+		if res.StatusCode >= 300 {
+			bad.Add(1)
+		}
+		return nil
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if away.Load() {
+			refused.Add(1)
+			http.Error(w, "away", http.StatusServiceUnavailable)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	exp := remoteWrite(t, map[string]any{
+		"endpoint": server.URL + "/api/v1/write", "external_labels": map[string]any{"source": "tempo"},
+		"retry_on_failure": map[string]any{"initial_interval": "10ms", "max_interval": "50ms"},
+	})
+	c := start(t, componenttest.NewNopHost(), func(cfg *Config) { cfg.Store = "" }, exp)
+	t.Cleanup(func() { require.NoError(t, c.Shutdown(context.Background())) })
+	g, truth := recent(1), 0
+	for i := range 6 {
+		away.Store(i == 1 || i == 2 || i == 3)
+		batch := g.Batch(300)
+		truth += len(batch.Spans)
+		c.Accepted(batch)
+		require.NoError(t, c.flush(t.Context(), false), "the queue takes it")
+		if away.Load() {
+			before := refused.Load()
+			require.Eventually(t, func() bool { return refused.Load() > before }, 10*time.Second, time.Millisecond)
+		}
+	}
+	require.Eventually(t, func() bool {
+		got := query(t, base, `sum(traces_spanmetrics_calls_total)`)
+		return len(got) == 1 && got[0].number(t) == float64(truth)
+	}, 20*time.Second, 50*time.Millisecond)
+	assert.InDelta(t, truth, deltas(t, base, `traces_spanmetrics_calls_total`), 0, "series that began in the outage have their zero, too")
+	assert.Zero(t, bad.Load(), "Prometheus refused nothing")
+	assert.Positive(t, refused.Load())
 }
