@@ -132,5 +132,5 @@ func (k *keptListener) close() error {
 		_ = c.Close() // Nobody has been told anything on it.
 	}
 	k.late = nil
-	return k.Listener.Close()
+	return k.Close()
 }
