@@ -15,8 +15,8 @@ const maxPooledRecord = 4 << 20
 // Append stores a batch, as a whole or not at all; see store.Appender and Options.WAL for how durable it is. One batch
 // is one log record. It is refused with store.ErrTooLarge if the record would not fit into a segment of the log
 // (64 MiB compressed, 256 MiB not) or the spans not into two thirds of the memory for heads: with the defaults, a
-// request of 32 MiB is far from either. It waits for memory that views of dropped heads hold, until ctx ends:
-// store.ErrFull.
+// request of 32 MiB is far from either. It waits, until ctx ends, for heads to be written as blocks and for memory that
+// views of such heads hold: store.ErrFull.
 func (db *DB) Append(ctx context.Context, b *store.Batch) error {
 	err := db.append(ctx, b)
 	if err != nil {
@@ -59,7 +59,6 @@ func (db *DB) append(ctx context.Context, b *store.Batch) error {
 	db.accepted(b)
 	if _, ok := db.mustCut(live); ok {
 		db.cutIf(live)
-		db.relieve()
 	}
 	return nil
 }
@@ -101,42 +100,16 @@ func (db *DB) write(ctx context.Context, rec []byte, b *store.Batch, reserved in
 	return live, nil
 }
 
-// reserve takes n bytes of the heads' budget, dropping the oldest heads for it.
+// reserve takes n bytes of the heads' budget. It waits as long as the live head is full and too many frozen ones wait
+// to be written, or for memory: heads that become blocks give it back, and so do views of those.
 func (db *DB) reserve(ctx context.Context, n int64) error {
-	for !db.heads.TryAcquire(n) {
-		if !db.makeRoom(n) {
-			return db.wait(ctx, n)
-		}
+	if err := db.waitForFlush(ctx); err != nil {
+		return err
 	}
-	return nil
-}
-
-// makeRoom drops the oldest head if that is needed to get n bytes beside what others wait for. Memory of dropped heads
-// that views still use is waited for rather than made up for by dropping more. It reports whether it dropped one.
-func (db *DB) makeRoom(n int64) bool {
-	db.gate.RLock()
-	defer db.gate.RUnlock()
-	if db.closed {
-		return false
+	if db.heads.TryAcquire(n) {
+		return nil
 	}
-	db.dropping.Lock()
-	defer db.dropping.Unlock()
-	return db.tooFull(n) && db.dropOldest(DropMemory)
-}
-
-// tooFull reports whether n bytes more do not fit even when the memory of dropped heads is free.
-func (db *DB) tooFull(n int64) bool {
-	u := db.heads.Usage()
-	return u.Used-db.retained.Load()+u.Waiting+n > u.Limit
-}
-
-// relieve drops heads for those who wait for memory: when they began to wait there may have been no frozen head.
-func (db *DB) relieve() {
-	for db.heads.Usage().Waiters > 0 && db.makeRoom(0) {
-	}
-}
-
-func (db *DB) wait(ctx context.Context, n int64) error {
+	db.makeRoom()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(db.stopping, cancel)()
@@ -147,29 +120,87 @@ func (db *DB) wait(ctx context.Context, n int64) error {
 	if db.stopping.Err() != nil {
 		return store.ErrClosed
 	}
-	return fmt.Errorf("%w: %w", store.ErrFull, err)
+	return fmt.Errorf("%w: %w%s", store.ErrFull, err, db.flushTrouble())
+}
+
+// waitForFlush waits while the live head must be cut and cannot be.
+func (db *DB) waitForFlush(ctx context.Context) error {
+	for {
+		s, changed := db.current()
+		if s == nil {
+			return store.ErrClosed
+		}
+		if len(s.frozen) < db.opts.Cut.MaxFrozen {
+			return nil
+		}
+		if _, ok := db.mustCut(s.live); !ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-db.stopping.Done():
+			return store.ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %d heads wait to be written as blocks: %w%s",
+				store.ErrFull, len(s.frozen), context.Cause(ctx), db.flushTrouble())
+		}
+	}
+}
+
+// flushTrouble says why heads are not written as blocks, if so, to be added to an error.
+func (db *DB) flushTrouble() string {
+	if why := db.flushError.Load(); why != nil {
+		return " (writing blocks does not succeed: " + *why + ")"
+	}
+	return ""
+}
+
+// makeRoom freezes the live head if there is no other memory that could become free.
+func (db *DB) makeRoom() {
+	s := db.state.Load()
+	if s == nil || len(s.frozen) > 0 || s.live.head.Rows() == 0 {
+		return
+	}
+	db.gate.Lock()
+	defer db.gate.Unlock()
+	now := db.state.Load()
+	if db.closed || now == nil || now.live != s.live || len(now.frozen) > 0 || db.retained.Load() > 0 {
+		return
+	}
+	db.cut(CutMemory)
 }
 
 // DeleteTrace hides all spans of a trace that were accepted so far, durably, and returns how many there were. Views
-// taken before keep them. The bytes go when the heads that hold them do.
+// taken before keep them. The bytes go when the heads and blocks that hold them are written anew: see Rewrite.
 func (db *DB) DeleteTrace(ctx context.Context, id spanid.TraceID) (int, error) {
 	db.gate.Lock()
 	defer db.gate.Unlock()
 	if db.closed {
 		return 0, fmt.Errorf("delete trace %s: %w", id, store.ErrClosed)
 	}
+	db.commit.Lock()
+	defer db.commit.Unlock()
 	if !db.stored(id) {
 		return 0, nil
 	}
+	// The record is what makes the deletion durable: replaying it erases the trace in blocks as well, and it stays
+	// until a manifest is written, which takes the overlays with it.
 	if _, err := db.wal.Append(ctx, deleteRecord(id)); err != nil {
 		return 0, fmt.Errorf("delete trace %s: %w", id, err)
 	}
-	n := db.mask(id)
+	if err := db.wal.Sync(); err != nil {
+		call(db.opts.Listener.Error, fmt.Errorf("delete trace %s: %w", id, err))
+	}
+	n, blocks := db.mask(id)
+	if blocks {
+		db.saveLater(db.save(db.state.Load().blocks, db.mark))
+		db.wakeFlusher()
+	}
 	call(db.opts.Listener.TraceDeleted, n)
 	return n, nil
 }
 
-// stored reports whether the trace has spans that are not deleted. The caller holds gate.
+// stored reports whether the trace has spans that are not erased. The caller holds gate.
 func (db *DB) stored(id spanid.TraceID) bool {
 	v, err := db.view()
 	if err != nil {
@@ -181,6 +212,11 @@ func (db *DB) stored(id spanid.TraceID) bool {
 	}
 	for _, p := range v.s.frozen {
 		if v.s.has(p, id) {
+			return true
+		}
+	}
+	for _, b := range v.s.blocks {
+		if b.erasable(id) {
 			return true
 		}
 	}

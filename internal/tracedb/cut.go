@@ -24,12 +24,18 @@ func (db *DB) mustCut(live *piece) (CutReason, bool) {
 	return "", false
 }
 
-// cutIf freezes the head if it is the live one still and must be cut.
+// cutIf freezes the head if it is the live one still and must be cut, unless as many heads as allowed wait to be written
+// as blocks.
 func (db *DB) cutIf(live *piece) {
+	// What a cut has to know of split traces is found out before anybody waits for it.
+	if v, err := db.view(); err == nil {
+		v.s.split.catchUp(v.live)
+		v.Release()
+	}
 	db.gate.Lock()
 	defer db.gate.Unlock()
 	s := db.state.Load()
-	if s == nil || s.live != live || db.closed {
+	if s == nil || s.live != live || db.closed || len(s.frozen) >= db.opts.Cut.MaxFrozen {
 		return
 	}
 	if reason, ok := db.mustCut(live); ok {
@@ -70,105 +76,90 @@ func (db *DB) freeze(reason CutReason, mark uint64) {
 	old := db.state.Load()
 	p := old.live
 	p.part, p.mark, p.frozen = p.head.Part(store.KindFrozen), mark, db.now()
+	p.logged = max(0, db.wal.Bytes()-db.walAtCut.Load())
 	old.split.catchUp(p.part)
-	ids, _ := old.split.candidates()
-	frozen := append([]*piece{p}, old.frozen...)
-	db.setState(newState(next, frozen, old.masks, 0, ids))
+	s := newState(next, append([]*piece{p}, old.frozen...), old.blocks, old.masks)
+	s.split = old.split.cut(s)
+	db.setState(s)
 	db.mu.Unlock()
 	db.stats.cuts.Add(1)
 	call(db.opts.Listener.HeadCut, HeadCut{
 		ID: p.id, Reason: reason, Spans: p.part.Info().Rows, Traces: p.part.Traces(), Bytes: p.head.Bytes(), Mark: mark,
 	})
+	db.wakeFlusher()
 }
 
-// removeOldest takes the oldest frozen head out of the state and returns it, nil if there is none. Its log is still
-// there.
-func (db *DB) removeOldest(reason DropReason) *piece {
-	db.mu.Lock()
-	old := db.state.Load()
-	if old == nil || len(old.frozen) == 0 {
-		db.mu.Unlock()
-		return nil
+// retire frees the log up to a mark that the manifest has.
+func (db *DB) retire(mark uint64) {
+	if !db.replayed.Load() {
+		return // Open does it after the replay, which must not run beside.
 	}
-	last := len(old.frozen) - 1
-	p := old.frozen[last]
-	masks := make(map[*piece][]uint32, len(old.masks))
-	for k, v := range old.masks {
-		if k != p {
-			masks[k] = v
-		}
-	}
-	p.dropped = true
-	db.retained.Add(p.charged.Load())
-	ids, seen := old.split.candidates()
-	db.setState(newState(old.live, slices.Clone(old.frozen[:last]), masks, seen, ids))
-	db.mu.Unlock()
-	spans := p.part.Info().Rows
-	db.stats.droppedHeads.Add(1)
-	db.stats.droppedSpans.Add(uint64(spans))
-	call(db.opts.Listener.HeadDropped, HeadDropped{ID: p.id, Reason: reason, Spans: spans, Bytes: p.head.Bytes(), Mark: p.mark})
-	return p
-}
-
-// retire frees the log of a head that is no longer in the state, and of all older ones.
-func (db *DB) retire(p *piece) {
-	if err := db.wal.TruncateBefore(p.mark + 1); err != nil {
-		call(db.opts.Listener.Error, fmt.Errorf("free the log of %s: %w", p.id, err))
+	if err := db.wal.TruncateBefore(mark + 1); err != nil {
+		call(db.opts.Listener.Error, fmt.Errorf("free the log up to record %d: %w", mark, err))
 	}
 }
 
-// dropOldest drops the oldest frozen head with its log. It reports false if there is none. The caller holds dropping.
-func (db *DB) dropOldest(reason DropReason) bool {
-	p := db.removeOldest(reason)
-	if p == nil {
-		return false
-	}
-	db.retire(p)
-	return true
-}
-
-// mask hides the trace's rows in all parts and returns how many there were. Nobody appends meanwhile.
-func (db *DB) mask(id spanid.TraceID) int {
+// mask hides the trace's rows in all parts and returns how many there were, and whether blocks have it. Nobody appends
+// or replaces blocks meanwhile.
+func (db *DB) mask(id spanid.TraceID) (n int, blocks bool) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	old := db.state.Load()
 	live := old.live.head.Part(store.KindHead)
 	old.split.catchUp(live)
-	masks := make(map[*piece][]uint32, len(old.masks)+1)
-	for k, v := range old.masks {
-		masks[k] = v
-	}
-	n := 0
-	hide := func(p *piece, part *head.Part) {
-		rows := old.rows(p, part, id)
-		if len(rows) == 0 {
-			return
-		}
-		n += len(rows)
-		all := slices.Concat(masks[p], rows)
-		slices.Sort(all)
-		masks[p] = all
-	}
-	hide(old.live, live)
+	m := masker{db: db, old: old, id: id, masks: old.withoutMask(nil), blocks: slices.Clone(old.blocks)}
+	m.head(old.live, live)
 	for _, p := range old.frozen {
-		hide(p, p.part)
+		m.head(p, p.part)
 	}
-	if n == 0 {
-		return 0
+	for i, b := range old.blocks {
+		if b.erasable(id) {
+			var hidden int
+			m.blocks[i], hidden = db.erase(b, id)
+			m.n += hidden
+			blocks = true
+		}
 	}
-	ids, seen := old.split.candidates()
-	db.setState(newState(old.live, old.frozen, masks, seen, ids))
+	if m.n == 0 && !blocks {
+		return 0, false
+	}
+	s := newState(old.live, old.frozen, m.blocks, m.masks)
+	s.split = old.split.deleted(s, id)
+	db.setState(s)
 	db.stats.deletedTraces.Add(1)
-	db.stats.deletedSpans.Add(uint64(n))
-	return n
+	db.stats.deletedSpans.Add(uint64(m.n))
+	return m.n, blocks
+}
+
+// masker makes the parts of the next state without a trace.
+type masker struct {
+	db     *DB
+	old    *state
+	id     spanid.TraceID
+	masks  map[*piece][]uint32
+	blocks []*blockPiece
+	n      int
+}
+
+func (m *masker) head(p *piece, part *head.Part) {
+	rows := m.old.rows(p, part, m.id)
+	if len(rows) == 0 {
+		return
+	}
+	m.n += len(rows)
+	all := slices.Concat(m.masks[p], rows)
+	slices.Sort(all)
+	m.masks[p] = all
 }
 
 // newest returns when the newest span of a frozen head ended, but not later than the head was cut: clients' clocks may
 // be ahead. A head without times counts from its cut.
-func (p *piece) newest() time.Time {
-	end := p.part.Info().MaxEndNano
-	if end == 0 || end > uint64(max(p.frozen.UnixNano(), 0)) {
-		return p.frozen
+func (p *piece) newest() time.Time { return newestOf(p.part.Info().MaxEndNano, p.frozen) }
+
+// newestOf returns a span's end, but not later than limit.
+func newestOf(end uint64, limit time.Time) time.Time {
+	if end == 0 || end > uint64(max(limit.UnixNano(), 0)) {
+		return limit
 	}
 	return time.Unix(0, int64(end))
 }

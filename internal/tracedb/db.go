@@ -12,6 +12,7 @@ import (
 
 	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/head"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/wal"
 )
@@ -40,14 +41,36 @@ type DB struct {
 	gate   sync.RWMutex
 	closed bool
 
-	// dropping is held while heads are dropped, so that two who need room do not both make it.
-	dropping sync.Mutex
+	// commit is held while frozen heads or blocks leave, arrive or are changed: whoever holds it can save a manifest that
+	// agrees with the next state. It guards catalog, sequence and mark, which are what the manifest on disk says.
+	commit   sync.Mutex
+	catalog  map[string]*saved
+	sequence uint64
+	mark     uint64
+	markNow  atomic.Uint64 // mark, for Stats
+	// unsaved says that the manifest does not have what is in memory, because writing it failed.
+	unsaved atomic.Bool
+
+	reader *block.Reader
+	cache  *block.LRU
+
+	// flushing is held while the flusher works. It guards pending, a job that has to be finished.
+	flushing   sync.Mutex
+	pending    *job
+	wake       chan struct{}
+	requests   chan rewriteRequest
+	flushError atomic.Pointer[string] // why the last attempt did not succeed, nil if it did
+	trash      trash
+	doomed     atomic.Int64 // bytes of blocks that go as soon as no view uses them
+	suspects   suspects
+	replayed   atomic.Bool // the log was read; it may be freed
 
 	// walAtCut is the size of what is left of the log that was there at the last cut.
 	walAtCut atomic.Int64
 
-	// mu is held while the state is replaced. It guards piece.dropped.
-	mu sync.Mutex
+	// mu is held while the state is replaced. It guards piece.dropped and changed, which is closed by each change.
+	mu      sync.Mutex
+	changed chan struct{}
 
 	stop      context.CancelFunc // ends waiting and the maintenance
 	stopping  context.Context    //nolint:containedctx // The lifetime of the DB's own goroutines.
@@ -64,12 +87,28 @@ type counters struct {
 	batches, spans, refused               atomic.Uint64
 	cuts, droppedHeads, droppedSpans      atomic.Uint64
 	deletedSpans, deletedTraces, corrupts atomic.Uint64
+	blocksWritten, bytesWritten, rewrites atomic.Uint64
+	droppedBlocks, quarantined            atomic.Uint64
+	flushFailures                         atomic.Uint64
+	flushNanos                            atomic.Int64
 }
 
 // Stats describes a DB. Sums count from Open.
 type Stats struct {
 	// Spans and Traces that are stored now; a trace counts once per part. Heads counts the live and the frozen ones.
 	Spans, Traces, Heads int
+	// Blocks and BlockBytes are the immutable blocks and their files. DoomedBytes are files that go when views do.
+	Blocks                  int
+	BlockBytes, DoomedBytes int64
+	// CacheBytes is what was decoded from blocks and is kept.
+	CacheBytes int64
+	// WALLag is the number of log records that are not in blocks yet.
+	WALLag uint64
+	// BlocksWritten, with their bytes and the time it took, Rewrites among them; blocks dropped by retention, those
+	// quarantined, and attempts to write that did not succeed.
+	BlocksWritten, BlockBytesWritten, Rewrites uint64
+	FlushTime                                  time.Duration
+	DroppedBlocks, Quarantined, FlushFailures  uint64
 	// HeadBytes is the memory of all heads, RetainedBytes what dropped ones take because views use them.
 	HeadBytes, RetainedBytes int64
 	Memory                   memlimit.Usage
@@ -96,6 +135,10 @@ func (db *DB) Stats() Stats {
 		Cuts: c.cuts.Load(), DroppedHeads: c.droppedHeads.Load(), DroppedSpans: c.droppedSpans.Load(),
 		DeletedTraces: c.deletedTraces.Load(), DeletedSpans: c.deletedSpans.Load(),
 		Corruptions: c.corrupts.Load(), Replayed: db.replay,
+		DoomedBytes: db.doomed.Load(), CacheBytes: db.cache.Bytes(), WALLag: db.wal.LastSeq() - min(db.markNow.Load(), db.wal.LastSeq()),
+		BlocksWritten: c.blocksWritten.Load(), BlockBytesWritten: c.bytesWritten.Load(), Rewrites: c.rewrites.Load(),
+		FlushTime: time.Duration(c.flushNanos.Load()), DroppedBlocks: c.droppedBlocks.Load(),
+		Quarantined: c.quarantined.Load(), FlushFailures: c.flushFailures.Load(),
 	}
 	if reason := db.diskFull.Load(); reason != nil {
 		st.Full = *reason
@@ -112,6 +155,11 @@ func (db *DB) Stats() Stats {
 		st.HeadBytes += p.head.Bytes()
 	}
 	st.HeadBytes += v.s.live.head.Bytes()
+	st.Blocks = len(v.s.blocks)
+	for _, b := range v.s.blocks {
+		st.Traces += b.block.Meta().Traces
+		st.BlockBytes += b.block.Meta().Bytes()
+	}
 	for _, p := range v.parts {
 		info := p.Info()
 		st.Spans += info.Rows
@@ -151,9 +199,21 @@ func (db *DB) setState(s *state) {
 	if old := db.state.Swap(s); old != nil {
 		old.unref()
 	}
+	if db.changed != nil {
+		close(db.changed)
+	}
+	db.changed = make(chan struct{})
 }
 
-// Close refuses further appends, waits for running ones, syncs the log and releases the directory. It returns
+// current returns the state, nil if the DB is closed, and a channel that is closed when there is another.
+func (db *DB) current() (s *state, changed <-chan struct{}) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.state.Load(), db.changed
+}
+
+// Close refuses further appends, waits for running ones, syncs the log and releases the directory. Heads are not
+// written as blocks: reading their log at the next Open is quicker, and restarts do not make small blocks. It returns
 // store-wide errors of that, or ctx's error if ctx ends first: closing then goes on, and another Close waits for it.
 // Views stay valid until released.
 func (db *DB) Close(ctx context.Context) error {
@@ -174,9 +234,16 @@ func (db *DB) close() {
 	db.gate.Unlock()
 	db.wg.Wait()
 	err := db.wal.Close()
+	db.flushing.Lock()
+	if db.pending != nil && db.pending.block != nil {
+		err = errors.Join(err, db.pending.block.Release())
+	}
+	db.pending = nil
+	db.flushing.Unlock()
 	db.mu.Lock()
 	db.setState(nil)
 	db.mu.Unlock()
+	err = errors.Join(err, db.emptyTrash())
 	if err = errors.Join(err, db.lock.Close()); err != nil {
 		db.closeErr = fmt.Errorf("close %s: %w", db.opts.Dir, err)
 	}

@@ -23,6 +23,14 @@ type Listener struct {
 	Recovered func()
 	// TraceDeleted: so many spans of a trace were hidden.
 	TraceDeleted func(spans int)
+	// BlockWritten: a frozen head was written as a block, or a block anew.
+	BlockWritten func(BlockWritten)
+	// BlockDropped: a block is not part of the store any more.
+	BlockDropped func(BlockDropped)
+	// BlockQuarantined: a damaged block was taken out of use and moved away.
+	BlockQuarantined func(BlockQuarantined)
+	// FlushFailed: a block could not be written or put in use; it is tried again. Heads stay readable until then.
+	FlushFailed func(FlushFailed)
 	// Error: work in the background did not succeed and will be tried again, or the log reported a failed write or
 	// sync whose writers were told.
 	Error func(error)
@@ -37,18 +45,50 @@ const (
 	CutAge     CutReason = "age"
 	CutSpans   CutReason = "spans"
 	CutRequest CutReason = "request"
+	CutMemory  CutReason = "memory" // to have something that can be written as a block and freed
 )
 
-// DropReason says why a frozen head was dropped.
+// DropReason says why a frozen head or a block was dropped.
 type DropReason string
 
 // The reasons for a drop.
 const (
-	DropMemory DropReason = "memory"
-	DropAge    DropReason = "age"
-	DropSize   DropReason = "size"
-	DropDisk   DropReason = "disk"
+	DropAge       DropReason = "age"
+	DropSize      DropReason = "size"
+	DropDisk      DropReason = "disk"
+	DropRewritten DropReason = "rewritten" // a block: what is left of it is in another one
 )
+
+// BlockWritten describes a new block.
+type BlockWritten struct {
+	ID            string
+	Level         int
+	Spans, Traces int
+	Bytes         int64 // on disk
+	Duration      time.Duration
+	From          string // what it was made from
+}
+
+// BlockDropped describes a block that is gone.
+type BlockDropped struct {
+	ID     string
+	Reason DropReason
+	Spans  int
+	Bytes  int64 // on disk
+}
+
+// BlockQuarantined describes a damaged block.
+type BlockQuarantined struct {
+	ID   string
+	Path string // where it is now
+	Err  error
+}
+
+// FlushFailed describes an attempt to write a block that did not succeed.
+type FlushFailed struct {
+	Err   error
+	Retry time.Duration // until the next attempt
+}
 
 // HeadCut describes a head that was frozen.
 type HeadCut struct {

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
+	"sync"
 
 	"github.com/bramble-tracing/bramble/internal/fsx"
 	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/wal"
 )
 
@@ -19,6 +22,8 @@ const (
 	formatName    = "bramble trace store"
 	formatVersion = 1
 	walDir        = "wal"
+	blocksDir     = "blocks"
+	quarantineDir = "quarantine"
 )
 
 // ErrFormat: the directory was written by a version that this one does not understand.
@@ -43,8 +48,9 @@ func Open(ctx context.Context, opts Options) (*DB, error) {
 		return nil, fmt.Errorf("open trace store %s: %w", opts.Dir, errors.Join(err, lock.Close()))
 	}
 	db.lock = lock
-	db.wg.Add(1)
+	db.wg.Add(2)
 	go db.maintain()
+	go db.flushLoop()
 	return db, nil
 }
 
@@ -52,23 +58,61 @@ func openLocked(ctx context.Context, opts Options) (*DB, error) {
 	if err := checkFormat(opts.FS, opts.Dir); err != nil {
 		return nil, err
 	}
-	db := &DB{opts: opts, closeDone: make(chan struct{})}
-	db.memory = memlimit.New("store", opts.MemoryBytes)
-	db.heads = db.memory.Share("heads", opts.MemoryBytes/headShare)
-	walOpts, err := opts.walOptions()
-	if err != nil {
-		return nil, err
-	}
-	walOpts.OnEvent = db.walEvent
-	if db.wal, err = wal.Open(opts.FS, filepath.Join(opts.Dir, walDir), walOpts); err != nil {
-		return nil, err
-	}
-	db.state.Store(newState(db.newPiece(), nil, nil, 0, nil))
-	if err := db.replayWAL(ctx); err != nil {
-		return nil, errors.Join(err, db.wal.Close())
+	db := &DB{
+		opts: opts, closeDone: make(chan struct{}), changed: make(chan struct{}), catalog: map[string]*saved{},
+		wake: make(chan struct{}, 1), requests: make(chan rewriteRequest),
 	}
 	db.stopping, db.stop = context.WithCancel(context.Background())
+	db.memory = memlimit.New("store", opts.MemoryBytes)
+	db.heads = db.memory.Share("heads", opts.MemoryBytes/headShare)
+	// The cache bounds itself, so that its whole share is taken from the beginning.
+	db.memory.Share("block cache", opts.MemoryBytes/cacheShare).Force(opts.MemoryBytes / cacheShare)
+	db.cache = block.NewLRU(opts.MemoryBytes / cacheShare)
+	var err error
+	if db.reader, err = block.NewReader(opts.FS, db.cache, runtime.GOMAXPROCS(0)); err != nil {
+		return nil, err
+	}
+	blocks, err := db.openBlocks(ctx)
+	if err == nil {
+		err = db.openLog(ctx, blocks)
+	}
+	if err != nil {
+		db.stop()
+		if s := db.state.Load(); s != nil {
+			s.unref()
+		} else {
+			releaseAll(blocks)
+		}
+		db.reader.Close()
+		return nil, err
+	}
 	return db, nil
+}
+
+// openLog opens the log and reads it into heads, beside the blocks, whose references become those of the state.
+func (db *DB) openLog(ctx context.Context, blocks []*blockPiece) error {
+	walOpts, err := db.opts.walOptions()
+	if err != nil {
+		return err
+	}
+	walOpts.OnEvent, walOpts.FirstSeq = db.walEvent, db.mark+1
+	if db.wal, err = wal.Open(db.opts.FS, filepath.Join(db.opts.Dir, walDir), walOpts); err != nil {
+		return err
+	}
+	s := newState(db.newPiece(), nil, blocks, nil)
+	s.split = newSplitIndex(s, sync.OnceValue(func() traceIDs { return db.splitAmong(blocks) }))
+	releaseAll(blocks)
+	db.state.Store(s)
+	if err := db.replayWAL(ctx); err != nil {
+		return errors.Join(err, db.wal.Close())
+	}
+	return nil
+}
+
+func releaseAll(blocks []*blockPiece) {
+	for _, b := range blocks {
+		_ = b.block.Release() // Only closing files that were read can fail.
+	}
 }
 
 // format is the content of format.json.

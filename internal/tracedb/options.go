@@ -29,6 +29,8 @@ const (
 	DefaultCutBytes     = 64 << 20
 	DefaultCutSpans     = 300_000
 	DefaultCutAge       = 5 * time.Minute
+	DefaultMaxFrozen    = 2
+	DefaultPurgeAfter   = time.Minute
 	DefaultMaintenance  = time.Second
 	DefaultSyncInterval = wal.DefaultSyncInterval
 	minMemoryBytes      = 1 << 20
@@ -39,12 +41,16 @@ type Options struct {
 	// Dir is the data directory. It is created if it does not exist.
 	Dir string
 	WAL WALOptions
-	// MemoryBytes is the memory that the store may use (512 MiB). Half of it is for heads.
+	// MemoryBytes is the memory that the store may use (512 MiB). Half of it is for heads, a fifth for what was decoded
+	// from blocks.
 	MemoryBytes int64
 	Cut         CutOptions
 	Retention   Retention
 	// MaxColumns bounds the attribute columns of a head (1024); further attributes are kept, but found more slowly.
 	MaxColumns int
+	// PurgeAfter is the time between the deletion of a trace and the rewrite that removes its bytes from blocks (1 min),
+	// so that several deletions need one rewrite.
+	PurgeAfter time.Duration
 	// MaintenanceInterval is the time between looks at age, size and free disk (1 s).
 	MaintenanceInterval time.Duration
 
@@ -74,11 +80,13 @@ type CutOptions struct {
 	Spans int
 	// Age since the first span (5 minutes).
 	Age time.Duration
+	// MaxFrozen is how many frozen heads may wait to be written as blocks (2). With more to come, Append waits.
+	MaxFrozen int
 }
 
 // Retention says when spans go. The oldest go first.
 type Retention struct {
-	// Recent is the window in which nothing is sampled away. Heads are inside it, so it has no effect before blocks.
+	// Recent is the window in which nothing is sampled away.
 	Recent time.Duration
 	// MaxAge is the age of a part's newest span at which the part is dropped; 0 means never.
 	MaxAge time.Duration
@@ -91,6 +99,9 @@ type Retention struct {
 
 // headShare is the part of the memory that is for heads.
 const headShare = 2
+
+// cacheShare is the part of the memory that is for what was decoded from blocks.
+const cacheShare = 5
 
 func (o *Options) setDefaults() error {
 	if o.Dir == "" {
@@ -105,6 +116,10 @@ func (o *Options) setDefaults() error {
 	def(&o.Cut.Bytes, DefaultCutBytes)
 	def((*int64)(&o.Cut.Age), int64(DefaultCutAge))
 	def((*int64)(&o.MaintenanceInterval), int64(DefaultMaintenance))
+	def((*int64)(&o.PurgeAfter), int64(DefaultPurgeAfter))
+	if o.Cut.MaxFrozen == 0 {
+		o.Cut.MaxFrozen = DefaultMaxFrozen
+	}
 	if o.Cut.Spans == 0 {
 		o.Cut.Spans = DefaultCutSpans
 	}
@@ -128,7 +143,7 @@ func (o *Options) validate() error {
 	switch {
 	case o.MemoryBytes < minMemoryBytes:
 		return fmt.Errorf("memory of %d bytes is too little: use %d or more", o.MemoryBytes, minMemoryBytes)
-	case o.Cut.Bytes < 0 || o.Cut.Spans < 0 || o.Cut.Spans > head.MaxRows/2 || o.Cut.Age < 0 || o.MaintenanceInterval < 0:
+	case o.Cut.Bytes < 0 || o.Cut.Spans < 0 || o.Cut.Spans > head.MaxRows/2 || o.Cut.Age < 0 || o.Cut.MaxFrozen < 0 || o.PurgeAfter < 0 || o.MaintenanceInterval < 0:
 		return fmt.Errorf("cut sizes and intervals must be positive, and at most %d spans", head.MaxRows/2)
 	case o.Retention.MaxAge < 0 || o.Retention.MaxSizeBytes < 0:
 		return errors.New("retention must not be negative: use 0 for no bound")

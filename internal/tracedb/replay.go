@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/bramble-tracing/bramble/internal/store"
 )
@@ -23,23 +24,25 @@ type decoded struct {
 // replayWAL appends the records of the log to heads. Nothing else runs yet. Records are decoded here and applied, in
 // order, by a second goroutine, which ends before this function does.
 func (db *DB) replayWAL(ctx context.Context) error {
-	start := db.now()
+	start, from := db.now(), db.mark // Everything up to the mark is in blocks or gone for good.
 	free, work := make(chan *recordReader, replayAhead), make(chan decoded, replayAhead)
 	for range replayAhead {
 		free <- new(recordReader)
 	}
-	var mark uint64 // of the newest head that was dropped for lack of memory
 	applied := make(chan struct{})
 	go func() {
 		defer close(applied)
 		for d := range work {
-			mark = max(mark, db.replayRecord(d))
+			db.replayRecord(d)
 			free <- d.reader
 		}
 	}()
 	st, err := db.wal.Replay(func(seq uint64, payload []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if seq <= from {
+			return nil
 		}
 		r := <-free
 		rec, err := r.read(payload)
@@ -58,19 +61,22 @@ func (db *DB) replayWAL(ctx context.Context) error {
 		db.corrupt(c)
 	}
 	db.replay.Segments, db.replay.Records, db.replay.Bytes = st.Segments, st.Records, st.Bytes
+	db.replayed.Store(true)
 	db.replay.TornBytes, db.replay.Damaged, db.replay.Lost = st.Torn.Bytes, st.Damaged, st.Lost
 	db.replay.Duration = db.now().Sub(start)
 	db.walAtCut.Store(db.wal.Bytes())
 	call(db.opts.Listener.Replayed, db.replay)
-	if mark > 0 {
-		return db.wal.TruncateBefore(mark + 1)
+	db.commit.Lock()
+	defer db.commit.Unlock()
+	if db.unsaved.Load() { // Deletions were replayed that overlays do not have.
+		db.saveLater(db.save(db.state.Load().blocks, db.mark))
 	}
+	db.retire(db.mark)
 	return nil
 }
 
-// replayRecord applies one record, or counts it as damaged. It returns the mark of the last head that had to be
-// dropped for it, or 0.
-func (db *DB) replayRecord(d decoded) (mark uint64) {
+// replayRecord applies one record, or counts it as damaged. Heads that do not fit are written as blocks.
+func (db *DB) replayRecord(d decoded) {
 	err := d.err
 	if err == nil {
 		err = db.applyRecord(d.seq, d.rec)
@@ -79,21 +85,28 @@ func (db *DB) replayRecord(d decoded) (mark uint64) {
 		db.corrupt(&store.CorruptionError{
 			Path: filepath.Join(db.opts.Dir, walDir), Err: fmt.Errorf("record %d: %w", d.seq, err),
 		})
-		return 0
+		return
 	}
-	for db.heads.Usage().Used > db.heads.Limit() {
-		p := db.removeOldest(DropMemory)
-		if p == nil {
-			return mark
+	for {
+		s := db.state.Load()
+		if len(s.frozen) == 0 || len(s.frozen) <= db.opts.Cut.MaxFrozen && db.heads.Usage().Used <= db.heads.Limit() {
+			return
 		}
-		mark = p.mark
+		if worked, err := db.step(time.Time{}); err != nil || !worked {
+			// It will be tried again. Until then there is more in memory than there should be, but nothing is lost.
+			if err != nil {
+				db.flushFailed(err, 0)
+			}
+			return
+		}
 	}
-	return mark
 }
 
 func (db *DB) applyRecord(seq uint64, rec record) error {
 	if rec.batch == nil {
-		db.mask(rec.deleted)
+		if _, blocks := db.mask(rec.deleted); blocks {
+			db.unsaved.Store(true)
+		}
 		return nil
 	}
 	live := db.state.Load().live

@@ -1,48 +1,103 @@
 package tracedb
 
 import (
-	"sort"
+	"maps"
 	"sync"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/head"
 )
 
-// splitIndex knows which traces are in more than one part of a state: base those in several frozen heads, live those
-// in one frozen head and the live one. It looks at each trace of the live head once, when somebody asks.
+// traceIDs is a set that is never changed.
+type traceIDs map[spanid.TraceID]struct{}
+
+// splitIndex knows which traces are in more than one part of a state: base those in several frozen heads and blocks,
+// live those in the live head and another part, and maybe in base as well. It looks at each trace of the live head once.
+//
+// What is in base follows from what happens to parts: a cut moves live to base; writing a head as a block, or a block
+// anew, moves nothing; when a part goes, its traces are counted again.
 type splitIndex struct {
 	state *state
-	base  map[spanid.TraceID]struct{}
+	base  func() traceIDs // after Open it takes time at first: see splitAmong
 
 	mu   sync.RWMutex
 	seen int // traces of the live head that have been looked at
-	// live holds the first row in the live head, order the same rows in ascending order.
-	live  map[spanid.TraceID]uint32
-	order []uint32
+	// live holds the first row in the live head.
+	live map[spanid.TraceID]uint32
 }
 
-func newSplitIndex(s *state, seen int, candidates []spanid.TraceID) *splitIndex {
-	x := &splitIndex{state: s, seen: seen, base: map[spanid.TraceID]struct{}{}, live: map[spanid.TraceID]uint32{}}
-	if len(candidates) == 0 {
-		return x
+func newSplitIndex(s *state, base func() traceIDs) *splitIndex {
+	return &splitIndex{state: s, base: base, live: map[spanid.TraceID]uint32{}}
+}
+
+// carry returns the index of a state whose parts have the same traces as before.
+func (x *splitIndex) carry(s *state) *splitIndex {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	next := newSplitIndex(s, x.base)
+	next.seen, next.live = x.seen, maps.Clone(x.live)
+	return next
+}
+
+// cut returns the index of a state in which the live head is frozen. The index must have caught up with it.
+func (x *splitIndex) cut(s *state) *splitIndex {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if len(x.live) == 0 {
+		return newSplitIndex(s, x.base)
 	}
-	now := s.live.head.Part(0)
-	for _, id := range candidates {
-		n := 0
-		for _, p := range s.frozen {
-			if s.has(p, id) {
-				n++
-			}
+	before, more := x.base, maps.Clone(x.live)
+	return newSplitIndex(s, sync.OnceValue(func() traceIDs {
+		base := make(traceIDs, len(before())+len(more))
+		maps.Copy(base, before())
+		for id := range more {
+			base[id] = struct{}{}
 		}
+		return base
+	}))
+}
+
+// deleted returns the index of a state in which a trace is in no part.
+func (x *splitIndex) deleted(s *state, id spanid.TraceID) *splitIndex {
+	next := x.carry(s)
+	delete(next.live, id)
+	before := x.base
+	next.base = sync.OnceValue(func() traceIDs {
+		if _, ok := before()[id]; !ok {
+			return before()
+		}
+		base := maps.Clone(before())
+		delete(base, id)
+		return base
+	})
+	return next
+}
+
+// without returns the index of a state that lacks parts. had reports whether they had spans of a trace.
+func (x *splitIndex) without(s *state, had func(spanid.TraceID) bool) *splitIndex {
+	next := x.carry(s)
+	live := s.live.head.Part(0)
+	base := maps.Clone(x.base())
+	for id := range x.base() {
+		if !had(id) {
+			continue
+		}
+		n := s.holders(id, 2)
 		if n > 1 {
-			x.base[id] = struct{}{}
-		} else if rows := s.rows(s.live, now, id); n == 1 && len(rows) > 0 {
-			x.live[id] = rows[0]
-			x.order = append(x.order, rows[0])
+			continue
+		}
+		delete(base, id)
+		if rows := s.rows(s.live, live, id); n == 1 && len(rows) > 0 {
+			next.live[id] = rows[0]
 		}
 	}
-	sort.Slice(x.order, func(i, j int) bool { return x.order[i] < x.order[j] })
-	return x
+	for id := range next.live {
+		if had(id) && s.holders(id, 1) == 0 {
+			delete(next.live, id)
+		}
+	}
+	next.base = func() traceIDs { return base }
+	return next
 }
 
 // catchUp looks at the traces of the live head that are new since the last time.
@@ -51,31 +106,10 @@ func (x *splitIndex) catchUp(live *head.Part) {
 	defer x.mu.Unlock()
 	for ; x.seen < live.Traces(); x.seen++ {
 		id, row := live.TraceAt(x.seen)
-		if _, ok := x.base[id]; ok {
-			continue
-		}
-		for _, p := range x.state.frozen {
-			if x.state.has(p, id) {
-				x.live[id] = row
-				x.order = append(x.order, row)
-				break
-			}
+		if x.state.holders(id, 1) > 0 {
+			x.live[id] = row
 		}
 	}
-}
-
-// candidates returns the traces known to be split, and how many traces of the live head were looked at.
-func (x *splitIndex) candidates() (ids []spanid.TraceID, seen int) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	ids = make([]spanid.TraceID, 0, len(x.base)+len(x.live))
-	for id := range x.base {
-		ids = append(ids, id)
-	}
-	for id := range x.live {
-		ids = append(ids, id)
-	}
-	return ids, x.seen
 }
 
 // splitSet is the index as of a number of rows of the live head. It implements store.TraceSet.
@@ -86,7 +120,7 @@ type splitSet struct {
 
 // Has reports whether the trace is in more than one part.
 func (s splitSet) Has(id spanid.TraceID) bool {
-	if _, ok := s.index.base[id]; ok {
+	if _, ok := s.index.base()[id]; ok {
 		return true
 	}
 	s.index.mu.RLock()
@@ -98,7 +132,14 @@ func (s splitSet) Has(id spanid.TraceID) bool {
 // Len returns the number of traces in the set.
 func (s splitSet) Len() int {
 	x := s.index
+	base := x.base()
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return len(x.base) + sort.Search(len(x.order), func(i int) bool { return x.order[i] >= s.rows })
+	n := len(base)
+	for id, row := range x.live {
+		if _, both := base[id]; !both && row < s.rows {
+			n++
+		}
+	}
+	return n
 }

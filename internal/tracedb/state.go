@@ -1,6 +1,7 @@
 package tracedb
 
 import (
+	"context"
 	"sort"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type piece struct {
 	part   *head.Part
 	mark   uint64 // number of the last log record in this head or an older one
 	frozen time.Time
+	logged int64 // bytes of log that go with it, about
 	// dropped says that only views keep the memory. DB.mu guards it.
 	dropped bool
 }
@@ -35,18 +37,18 @@ type piece struct {
 type state struct {
 	refs   atomic.Int64 // one of the DB as long as it is current, one per view
 	live   *piece
-	frozen []*piece // newest first
+	frozen []*piece      // newest first
+	blocks []*blockPiece // newest first
 	// masks holds the deleted rows of a piece in ascending order.
 	masks map[*piece][]uint32
-	// parts are the frozen heads as views hand them out.
+	// parts are the frozen heads and the blocks as views hand them out.
 	parts []store.Part
 	split *splitIndex
 }
 
-// newState returns a state with a reference to each piece. candidates are the traces that may be in several parts, of
-// those that the predecessor had seen.
-func newState(live *piece, frozen []*piece, masks map[*piece][]uint32, seen int, candidates []spanid.TraceID) *state {
-	s := &state{live: live, frozen: frozen, masks: masks}
+// newState returns a state with a reference to each piece and block. The caller sets split.
+func newState(live *piece, frozen []*piece, blocks []*blockPiece, masks map[*piece][]uint32) *state {
+	s := &state{live: live, frozen: frozen, blocks: blocks, masks: masks}
 	s.refs.Store(1)
 	live.refs.Add(1)
 	for _, p := range frozen {
@@ -55,7 +57,12 @@ func newState(live *piece, frozen []*piece, masks map[*piece][]uint32, seen int,
 			s.parts = append(s.parts, part)
 		}
 	}
-	s.split = newSplitIndex(s, seen, candidates)
+	for _, b := range blocks {
+		b.block.Acquire()
+		if b.part.Info().Rows > 0 {
+			s.parts = append(s.parts, b.part)
+		}
+	}
 	return s
 }
 
@@ -72,7 +79,7 @@ func (s *state) tryRef() bool {
 	}
 }
 
-// unref gives a reference back. With the last one the pieces lose theirs.
+// unref gives a reference back. With the last one the pieces and blocks lose theirs.
 func (s *state) unref() {
 	if s.refs.Add(-1) > 0 {
 		return
@@ -80,6 +87,9 @@ func (s *state) unref() {
 	s.live.unref()
 	for _, p := range s.frozen {
 		p.unref()
+	}
+	for _, b := range s.blocks {
+		_ = b.block.Release() // Only closing files that were read can fail.
 	}
 }
 
@@ -108,6 +118,7 @@ func (s *state) rows(p *piece, part *head.Part, id spanid.TraceID) []uint32 {
 	return kept
 }
 
+// has reports whether a frozen head has spans of a trace.
 func (s *state) has(p *piece, id spanid.TraceID) bool {
 	if len(s.masks[p]) == 0 {
 		return p.part.HasTrace(id)
@@ -115,8 +126,38 @@ func (s *state) has(p *piece, id spanid.TraceID) bool {
 	return len(s.rows(p, p.part, id)) > 0
 }
 
+// holders counts the frozen heads and blocks that have spans of a trace, up to limit.
+func (s *state) holders(id spanid.TraceID, limit int) int {
+	n := 0
+	for _, p := range s.frozen {
+		if n < limit && s.has(p, id) {
+			n++
+		}
+	}
+	for _, b := range s.blocks {
+		if n < limit && b.has(id) {
+			n++
+		}
+	}
+	return n
+}
+
+// withoutMask returns the masks but that of p.
+func (s *state) withoutMask(p *piece) map[*piece][]uint32 {
+	masks := make(map[*piece][]uint32, len(s.masks))
+	for k, v := range s.masks {
+		if k != p {
+			masks[k] = v
+		}
+	}
+	return masks
+}
+
 // contains reports whether an ascending list has the row.
 func contains(list []uint32, row uint32) bool {
 	i := sort.Search(len(list), func(i int) bool { return list[i] >= row })
 	return i < len(list) && list[i] == row
 }
+
+// background is for reads that are short and that nobody waits for with a deadline.
+func background() context.Context { return context.Background() }

@@ -2,6 +2,7 @@ package tracedb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ func newView(s *state) *View {
 	return v
 }
 
-// Parts returns the live head, if it has spans, and the frozen heads, newest first.
+// Parts returns the live head, if it has spans, the frozen heads and the blocks, each newest first.
 func (v *View) Parts() []store.Part { return v.parts }
 
 // Split returns the traces that have spans in more than one part.
@@ -86,15 +87,22 @@ func (v *View) Trace(ctx context.Context, id spanid.TraceID, maxBytes int64) (*s
 	g := gatherer{out: &store.Trace{}, seen: map[spanKey]int{}, maxBytes: maxBytes}
 	var rows []uint32
 	var err error
+	var damaged string
 	for i := len(v.parts) - 1; i >= 0 && g.out.Partial == ""; i-- {
-		if rows, err = v.parts[i].TraceRows(ctx, id, rows[:0]); err != nil {
+		if rows, err = v.parts[i].TraceRows(ctx, id, rows[:0]); err == nil {
+			err = g.addAll(ctx, v.parts[i], rows)
+		}
+		var corrupt *store.CorruptionError
+		if errors.As(err, &corrupt) {
+			damaged = "a damaged part of the store may have more spans of the trace: " + corrupt.Error()
+			continue
+		}
+		if err != nil {
 			return nil, fmt.Errorf("read trace %s: %w", id, err)
 		}
-		for from := 0; from < len(rows) && g.out.Partial == ""; from += traceChunk {
-			if err := g.add(ctx, v.parts[i], rows[from:min(from+traceChunk, len(rows))]); err != nil {
-				return nil, fmt.Errorf("read trace %s: %w", id, err)
-			}
-		}
+	}
+	if g.out.Partial == "" {
+		g.out.Partial = damaged
 	}
 	if len(g.seen) == 0 && g.out.Partial == "" {
 		return nil, fmt.Errorf("read trace %s: %w", id, store.ErrNotFound)
@@ -113,6 +121,16 @@ type gatherer struct {
 	out            *store.Trace
 	seen           map[spanKey]int // position in out.Spans
 	size, maxBytes int64
+}
+
+// addAll reads rows of a part until the limit is reached.
+func (g *gatherer) addAll(ctx context.Context, p store.Part, rows []uint32) error {
+	for from := 0; from < len(rows) && g.out.Partial == ""; from += traceChunk {
+		if err := g.add(ctx, p, rows[from:min(from+traceChunk, len(rows))]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // add reads rows of a part and keeps those that are new or better.

@@ -1,0 +1,23 @@
+package tracedb
+
+// HoldFlush keeps the flusher from working until the returned function is called.
+func (db *DB) HoldFlush() (resume func()) {
+	db.flushing.Lock()
+	return func() {
+		db.flushing.Unlock()
+		db.wakeFlusher()
+	}
+}
+
+// Flush writes all frozen heads as blocks.
+func (db *DB) Flush() error {
+	for {
+		worked, err := db.step(db.now().Add(-db.opts.PurgeAfter))
+		if err != nil || !worked {
+			return err
+		}
+	}
+}
+
+// Tick does a round of maintenance.
+func (db *DB) Tick() { db.tick() }

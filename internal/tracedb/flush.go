@@ -1,0 +1,273 @@
+package tracedb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/head"
+)
+
+// flushRows is how many spans are read from a head or block at a time to be written.
+const flushRows = 4096
+
+// job is a block that was written and is to replace a frozen head or another block.
+type job struct {
+	piece *piece      // the head, or
+	old   *blockPiece // the block
+	// masked is what was hidden when the writing began, and is not in the new block.
+	masked []uint32
+	block  *block.Block // nil if nothing was left
+	took   time.Duration
+}
+
+func (j *job) source() string {
+	if j.piece != nil {
+		return j.piece.id
+	}
+	return "block " + j.old.id
+}
+
+// writeHead writes a frozen head as a block, without the rows in mask.
+func (db *DB) writeHead(ctx context.Context, p *piece, mask []uint32) (j *job, err error) {
+	start := db.now()
+	j = &job{piece: p, masked: mask}
+	order, err := blockOrder(ctx, p.part, mask)
+	if err != nil {
+		return nil, err
+	}
+	if len(order) == 0 {
+		return j, nil
+	}
+	opts := block.WriterOptions{WALMark: p.mark}
+	j.block, err = db.writeBlock(ctx, opts, func(w *block.Writer) error { return copyRows(ctx, w, p.part, order) })
+	j.took = db.now().Sub(start)
+	return j, err
+}
+
+// writeBlock writes a block with a new id and opens it.
+func (db *DB) writeBlock(ctx context.Context, opts block.WriterOptions, fill func(*block.Writer) error) (b *block.Block, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("write block: panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	id, err := ulid.New(ulid.Timestamp(db.now()), ulid.DefaultEntropy())
+	if err != nil {
+		return nil, fmt.Errorf("make the id of a block: %w", err)
+	}
+	opts.ID = id.String()
+	w, err := block.NewWriter(db.opts.FS, filepath.Join(db.opts.Dir, blocksDir), opts)
+	if err != nil {
+		return nil, err
+	}
+	if err = fill(w); err == nil {
+		_, err = w.Finish(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.Abort())
+	}
+	b, err = db.reader.Open(db.blockDir(opts.ID))
+	if err != nil {
+		return nil, errors.Join(err, removeBlock(db.opts.FS, db.blockDir(opts.ID)))
+	}
+	return b, nil
+}
+
+// extent is a trace of a head: its rows in blockOrder's list.
+type extent struct {
+	start    uint64
+	id       spanid.TraceID
+	from, to int
+}
+
+// blockOrder returns the rows of a head that are not masked in the order of a block: by the start and id of their
+// trace, then by their own start.
+func blockOrder(ctx context.Context, part *head.Part, mask []uint32) ([]uint32, error) {
+	starts, err := startTimes(ctx, part)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]uint32, 0, len(starts))
+	extents := make([]extent, 0, part.Traces())
+	for i := range part.Traces() {
+		id, _ := part.TraceAt(i)
+		e := extent{id: id, from: len(rows), start: ^uint64(0)}
+		rows = part.AppendTraceRows(id, rows)
+		if len(mask) > 0 {
+			kept := slices.DeleteFunc(rows[e.from:], func(r uint32) bool { return contains(mask, r) })
+			rows = rows[:e.from+len(kept)]
+		}
+		if e.to = len(rows); e.to == e.from {
+			continue
+		}
+		slices.SortStableFunc(rows[e.from:], func(a, b uint32) int { return cmp.Compare(starts[a], starts[b]) })
+		e.start = starts[rows[e.from]]
+		extents = append(extents, e)
+	}
+	slices.SortFunc(extents, func(a, b extent) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), slices.Compare(a.id[:], b.id[:]))
+	})
+	out := make([]uint32, 0, len(rows))
+	for _, e := range extents {
+		out = append(out, rows[e.from:e.to]...)
+	}
+	return out, nil
+}
+
+// startTimes returns the start of every span of a head.
+func startTimes(ctx context.Context, part *head.Part) ([]uint64, error) {
+	info := part.Info()
+	out := make([]uint64, 0, info.Rows)
+	var v store.Vector
+	for g := range info.Granules() {
+		var sel store.Bitmap
+		sel.Fill(info.GranuleLen(g))
+		if err := part.Read(ctx, g, store.Intrinsic(store.SpanStart), &sel, &v); err != nil {
+			return nil, err
+		}
+		for i := range v.Rows() {
+			out = append(out, uint64(v.At(i).Int()))
+		}
+	}
+	return out, nil
+}
+
+// copyRows appends rows of a part, in the order given, to a block.
+func copyRows(ctx context.Context, w *block.Writer, part store.Part, order []uint32) error {
+	var read, ordered store.Batch
+	type place struct{ row, at uint32 }
+	places := make([]place, 0, flushRows)
+	rows := make([]uint32, 0, flushRows)
+	for chunk := range slices.Chunk(order, flushRows) {
+		// Parts are read quickest in the order of their rows.
+		places, rows = places[:0], rows[:0]
+		for i, r := range chunk {
+			places = append(places, place{r, uint32(i)})
+		}
+		slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.row, b.row) })
+		for _, p := range places {
+			rows = append(rows, p.row)
+		}
+		read.Reset()
+		if err := part.Spans(ctx, rows, &read); err != nil {
+			return err
+		}
+		ordered.Resources, ordered.Scopes = read.Resources, read.Scopes
+		ordered.Spans = slices.Grow(ordered.Spans[:0], len(chunk))[:len(chunk)]
+		for i, p := range places {
+			ordered.Spans[p.at] = read.Spans[i]
+		}
+		if err := w.Append(ctx, &ordered); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish makes the store use what a job wrote. It reports false if that was not wanted any more. After an error the
+// job must be finished again, as the next Open may find a manifest that names its block.
+func (db *DB) finish(j *job) (bool, error) {
+	db.commit.Lock()
+	defer db.commit.Unlock()
+	s := db.state.Load()
+	if j.piece != nil {
+		return db.finishHead(j, s)
+	}
+	return db.finishRewrite(j, s)
+}
+
+func (db *DB) finishHead(j *job, s *state) (bool, error) {
+	p := j.piece
+	if s == nil || len(s.frozen) == 0 || s.frozen[len(s.frozen)-1] != p {
+		return false, db.discard(j)
+	}
+	blocks := s.blocks
+	if j.block != nil {
+		next, err := db.deletedMeanwhile(j, s)
+		if err != nil {
+			return false, err
+		}
+		blocks = slices.Concat([]*blockPiece{next}, blocks)
+	}
+	if err := db.save(blocks, max(db.mark, p.mark)); err != nil {
+		return false, err
+	}
+	db.replace(func(old *state) (*state, *splitIndex) {
+		db.leave(p)
+		next := newState(old.live, slices.Clone(old.frozen[:len(old.frozen)-1]), blocks, old.withoutMask(p))
+		return next, old.split.carry(next)
+	})
+	db.retire(p.mark)
+	if j.block == nil {
+		return true, nil
+	}
+	db.blockWritten(j)
+	return true, j.block.Release() // The states hold their own references.
+}
+
+// deletedMeanwhile returns the new block without the traces that were deleted while it was written. The caller holds
+// commit, so that no more can be.
+func (db *DB) deletedMeanwhile(j *job, s *state) (*blockPiece, error) {
+	var rows []uint32
+	for _, r := range s.masks[j.piece] {
+		if !contains(j.masked, r) {
+			rows = append(rows, r)
+		}
+	}
+	if len(rows) == 0 {
+		return db.newBlockPiece(j.block, nil), nil
+	}
+	var b store.Batch
+	if err := j.piece.part.Spans(background(), rows, &b); err != nil {
+		return nil, err
+	}
+	var ids []spanid.TraceID
+	for i := range b.Spans {
+		ids = append(ids, b.Spans[i].TraceID)
+	}
+	noted := db.newBlockPiece(j.block, nil).noted(db.now(), ids...)
+	hidden, err := noted.HiddenRows(background())
+	if err != nil {
+		return nil, err
+	}
+	return db.newBlockPiece(noted, hidden), nil
+}
+
+// discard gives up what a job wrote. A manifest that may name it is replaced first. The caller holds commit.
+func (db *DB) discard(j *job) error {
+	if j.block == nil {
+		return nil
+	}
+	if s := db.state.Load(); s != nil {
+		if err := db.save(s.blocks, db.mark); err != nil {
+			return err
+		}
+	}
+	dir, bytes := j.block.Dir(), j.block.Meta().Bytes()
+	db.doomed.Add(bytes)
+	j.block.OnZero(func() { db.throwAway(dir, bytes) })
+	return j.block.Release()
+}
+
+func (db *DB) blockWritten(j *job) {
+	m := j.block.Meta()
+	db.stats.blocksWritten.Add(1)
+	db.stats.bytesWritten.Add(uint64(m.Bytes()))
+	db.stats.flushNanos.Add(int64(j.took))
+	e := BlockWritten{ID: m.ID, Level: m.Level, Spans: m.Rows, Traces: m.Traces, Bytes: m.Bytes(), Duration: j.took, From: j.source()}
+	if j.piece == nil {
+		db.stats.rewrites.Add(1)
+	}
+	call(db.opts.Listener.BlockWritten, e)
+}

@@ -1,0 +1,91 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bramble-tracing/bramble/internal/fsx"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
+)
+
+// Rebuild makes a manifest from the blocks in a directory. Blocks that another one replaced, by its list of parents, are
+// left out. Of each block's overlays the newest that can be read is taken. bad holds what could not be read; it is
+// for the caller to quarantine. An error of the file system, or a block of an unknown version, ends it.
+func Rebuild(fsys fsx.FS, blocksDir string) (m *Manifest, bad map[string]error, err error) {
+	list, err := fsys.ReadDir(blocksDir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("rebuild manifest: %w", err)
+	}
+	m, bad = &Manifest{Version: Version}, map[string]error{}
+	replaced := map[string]bool{}
+	for _, e := range list {
+		if !e.Dir || !ValidID(e.Name) {
+			continue
+		}
+		dir := filepath.Join(blocksDir, e.Name)
+		meta, err := readMeta(fsys, dir)
+		var corrupt *store.CorruptionError
+		switch {
+		case errors.Is(err, block.ErrVersion):
+			return nil, nil, fmt.Errorf("rebuild manifest: %w", err)
+		case errors.As(err, &corrupt):
+			bad[e.Name] = err
+			continue
+		case err != nil:
+			return nil, nil, fmt.Errorf("rebuild manifest: %w", err)
+		}
+		entry := Block{ID: e.Name, Level: meta.Level}
+		if entry.Overlay, err = newestOverlay(fsys, dir); err != nil {
+			return nil, nil, fmt.Errorf("rebuild manifest: %w", err)
+		}
+		m.Blocks = append(m.Blocks, entry)
+		m.WALMark = max(m.WALMark, meta.WALMark)
+		for _, p := range meta.Parents {
+			replaced[p] = true
+		}
+	}
+	m.Blocks = slices.DeleteFunc(m.Blocks, func(b Block) bool { return replaced[b.ID] })
+	// Ids begin with the time, so that this is the order in which the blocks were written.
+	slices.SortFunc(m.Blocks, func(a, b Block) int { return strings.Compare(a.ID, b.ID) })
+	return m, bad, nil
+}
+
+func readMeta(fsys fsx.FS, dir string) (*block.Meta, error) {
+	path := filepath.Join(dir, block.MetaFile)
+	b, err := fsx.ReadFile(fsys, path)
+	if err != nil {
+		if _, statErr := fsys.Stat(path); statErr != nil {
+			return nil, &store.CorruptionError{Path: path, Err: err}
+		}
+		return nil, err
+	}
+	return block.DecodeMeta(b, path)
+}
+
+// newestOverlay returns the overlay file with the highest number that can be read.
+func newestOverlay(fsys fsx.FS, dir string) (*block.OverlayRef, error) {
+	list, err := fsys.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(list) // They are in the order of their names, which hold the number in hexadecimal.
+	for _, f := range list {
+		if !strings.HasPrefix(f.Name, "overlay-") || strings.HasSuffix(f.Name, fsx.TempSuffix) {
+			continue
+		}
+		path := filepath.Join(dir, f.Name)
+		b, err := fsx.ReadFile(fsys, path)
+		if err != nil {
+			return nil, err
+		}
+		if o, err := block.DecodeOverlay(b, path); err == nil && o.Block == filepath.Base(dir) {
+			ref := block.RefOverlay(f.Name, b)
+			return &ref, nil
+		}
+	}
+	return nil, nil
+}
