@@ -43,8 +43,9 @@ run: build ## build, start with config/local.yaml and print where to look
 	@echo "    localhost:4317                       OTLP over gRPC"
 	@echo "  Look at:"
 	@echo "    http://localhost:3200                Tempo API and Grafana data source, e.g. /api/traces/<trace id>"
+	@echo "    http://localhost:8889/metrics        RED metrics and service graph of the spans"
 	@echo "    http://localhost:55679/debug/tracez  zPages"
-	@echo "    http://localhost:8888/metrics        metrics"
+	@echo "    http://localhost:8888/metrics        Bramble's own metrics"
 	@echo "  Data is kept in $(BRAMBLE_DATA). Stop with Ctrl-C."
 	@echo
 	BRAMBLE_DATA="$(BRAMBLE_DATA)" exec ./bin/bramble --config $(CONFIG)
