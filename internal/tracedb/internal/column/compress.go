@@ -30,6 +30,9 @@ type Decompressor struct {
 // maxPooled is the largest buffer that is kept for the next page.
 const maxPooled = 1 << 20
 
+// maxUnsized is the largest page whose frame need not tell its size: the encoder leaves it out below 256 bytes.
+const maxUnsized = 64 << 10
+
 // buffer returns a buffer of n bytes with any contents.
 func (d *Decompressor) buffer(n int) []byte {
 	if b, ok := d.pool.Get().(*[]byte); ok && cap(*b) >= n {
@@ -68,9 +71,13 @@ func (d *Decompressor) decode(codec Codec, src []byte, raw int) ([]byte, error) 
 		}
 		return src, nil
 	}
-	// A zstd block of at most 128 KiB takes at least three bytes, so more cannot come out of src.
-	if uint64(raw) > uint64(len(src))*(128<<10) {
-		return nil, fmt.Errorf("page of %d bytes cannot hold %d", len(src), raw)
+	// The page's checksum covers the frame and not the page header, so memory is taken on the frame's word.
+	var frame zstd.Header
+	if err := frame.Decode(src); err != nil {
+		return nil, fmt.Errorf("decompress page: %w", err)
+	}
+	if frame.HasFCS && frame.FrameContentSize != uint64(raw) || !frame.HasFCS && raw > maxUnsized { //nolint:gosec // not negative
+		return nil, fmt.Errorf("page has %d bytes, its header says %d", frame.FrameContentSize, raw)
 	}
 	out, err := d.zstd.DecodeAll(src, d.buffer(raw)[:0:raw])
 	if err != nil {
