@@ -24,46 +24,56 @@ func TestHostileConnections(t *testing.T) {
 		c.IdleTimeout = 200 * time.Millisecond
 	})
 	c := client(t, http1, nil)
-	t.Run("headers never end", func(t *testing.T) {
-		conn := dial(t, e.addr)
-		_, err := io.WriteString(conn, "GET /api/echo HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-		require.NoError(t, err)
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
-		answer, err := io.ReadAll(conn)
-		require.NoError(t, err, "the server must hang up")
-		require.NotContains(t, string(answer), "200 OK")
-	})
-	t.Run("body never comes", func(t *testing.T) {
-		conn := dial(t, e.addr)
-		_, err := io.WriteString(conn, "POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
-		require.NoError(t, err)
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
-		answer, err := io.ReadAll(conn)
-		require.NoError(t, err, "the server must hang up")
-		require.Contains(t, string(answer), "200 OK")
-	})
-	t.Run("not a word", func(t *testing.T) { requireHangUp(t, dial(t, e.addr)) })
-	t.Run("HTTP/2 without settings", func(t *testing.T) {
-		conn := dial(t, e.addr)
-		_, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-		require.NoError(t, err)
-		requireHangUp(t, conn)
-	})
-	t.Run("HTTP/2 without requests", func(t *testing.T) {
-		conn := dial(t, e.addr)
-		_, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
-		require.NoError(t, err)
-		requireHangUp(t, conn)
-	})
-	t.Run("path tricks", func(t *testing.T) {
-		for _, p := range []string{"/api/../api/echo", "//api/echo", "/api/traces/../echo", "/api/traces/%2e%2e/echo", "/api/echo/", "/api/traces/", "/%2fapi/echo", "/api/v2/search/tag//values"} {
+	t.Run("clients", func(t *testing.T) {
+		t.Run("headers never end", func(t *testing.T) {
+			t.Parallel()
 			conn := dial(t, e.addr)
-			_, err := io.WriteString(conn, "GET "+p+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			_, err := io.WriteString(conn, "GET /api/echo HTTP/1.1\r\nHost: x\r\nX-Slow: ")
 			require.NoError(t, err)
+			require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
 			answer, err := io.ReadAll(conn)
+			require.NoError(t, err, "the server must hang up")
+			require.NotContains(t, string(answer), "200 OK")
+		})
+		t.Run("body never comes", func(t *testing.T) {
+			t.Parallel()
+			conn := dial(t, e.addr)
+			_, err := io.WriteString(conn, "POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
 			require.NoError(t, err)
-			require.Contains(t, string(answer), "404 Not Found", p)
-		}
+			require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+			answer, err := io.ReadAll(conn)
+			require.NoError(t, err, "the server must hang up")
+			require.Contains(t, string(answer), "200 OK")
+		})
+		t.Run("not a word", func(t *testing.T) {
+			t.Parallel()
+			requireHangUp(t, dial(t, e.addr))
+		})
+		t.Run("HTTP/2 without settings", func(t *testing.T) {
+			t.Parallel()
+			conn := dial(t, e.addr)
+			_, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+			require.NoError(t, err)
+			requireHangUp(t, conn)
+		})
+		t.Run("HTTP/2 without requests", func(t *testing.T) {
+			t.Parallel()
+			conn := dial(t, e.addr)
+			_, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+			require.NoError(t, err)
+			requireHangUp(t, conn)
+		})
+		t.Run("path tricks", func(t *testing.T) {
+			t.Parallel()
+			for _, p := range []string{"/api/../api/echo", "//api/echo", "/api/traces/../echo", "/api/traces/%2e%2e/echo", "/api/echo/", "/api/traces/", "/%2fapi/echo", "/api/v2/search/tag//values"} {
+				conn := dial(t, e.addr)
+				_, err := io.WriteString(conn, "GET "+p+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+				require.NoError(t, err)
+				answer, err := io.ReadAll(conn)
+				require.NoError(t, err)
+				require.Contains(t, string(answer), "404 Not Found", p)
+			}
+		})
 	})
 	require.Equal(t, 200, get(t, c, e.url("/api/echo")).code)
 }
