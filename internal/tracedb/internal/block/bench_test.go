@@ -80,7 +80,7 @@ func BenchmarkWrite(b *testing.B) {
 // TestSizePerColumn holds small blocks to a size. With BRAMBLE_FULL=1 and -v it prints what each column costs in a
 // block of 300,000 spans.
 func TestSizePerColumn(t *testing.T) {
-	n, limit := 10_000, 60.0
+	n, limit := 5_000, 65.0
 	if full() {
 		n, limit = 300_000, 45
 	}

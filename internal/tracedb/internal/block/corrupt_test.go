@@ -123,7 +123,7 @@ func TestFlippedBits(t *testing.T) {
 	want, err := answers(r, predicates)
 	require.NoError(t, err)
 	rng := rand.New(rand.NewPCG(1, 2))
-	per := 16
+	per := 8
 	if full() {
 		per = 1500
 	}
@@ -200,7 +200,7 @@ func TestWrongVersion(t *testing.T) {
 // be left, and the next attempt succeeds.
 func TestWriteFaults(t *testing.T) {
 	g := testkit.NewNasty(9)
-	b := g.Batch(60)
+	b := g.Batch(12)
 	sortRows(b)
 	attempt := func(fs fsx.FS) error {
 		w, err := NewWriter(fs, "blocks", WriterOptions{ID: "x"})
@@ -253,7 +253,7 @@ func TestPowerCut(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	var clones []*fsx.Mem
 	fs.Before(func(fsx.Op, string) {
-		for range 3 {
+		for range 6 {
 			clones = append(clones, mem.CrashClone(rng))
 		}
 	})

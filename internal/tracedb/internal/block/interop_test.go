@@ -188,8 +188,8 @@ func TestInterop(t *testing.T) {
 		opts      WriterOptions
 	}
 	cases := map[string]testCase{
-		"workload": {testkit.NewGenerator(5).Batch(2000), true, WriterOptions{}},
-		"nasty":    {testkit.NewNasty(21).Batch(400), false, WriterOptions{}},
+		"workload": {testkit.NewGenerator(5).Batch(1000), true, WriterOptions{}},
+		"nasty":    {testkit.NewNasty(21).Batch(200), false, WriterOptions{}},
 	}
 	if full() {
 		cases["row groups"] = testCase{testkit.NewGenerator(6).Batch(2*store.GranuleRows + 100), true, WriterOptions{GroupGranules: 1}}

@@ -118,7 +118,7 @@ func bigTrace(n int) *store.Batch {
 
 // TestTraceOverRowGroups has a trace that is larger than several row groups, whose places are known at its end only.
 func TestTraceOverRowGroups(t *testing.T) {
-	n := 3*store.GranuleRows + 77
+	n := 2*store.GranuleRows + 77
 	if full() {
 		n = 1_000_000
 	}
@@ -139,7 +139,7 @@ func TestTraceOverRowGroups(t *testing.T) {
 	}
 	m, err := w.Finish(t.Context())
 	require.NoError(t, err)
-	require.Greater(t, len(m.Groups), 3)
+	require.Greater(t, len(m.Groups), 2)
 	blk, err := newTestReader(t, fs).Open("blocks/x")
 	require.NoError(t, err)
 	rows, err := blk.TraceRows(t.Context(), spanid.TraceID{7}, nil)
