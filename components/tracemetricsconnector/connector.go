@@ -100,7 +100,7 @@ func (c *metricsConnector) acquire() error {
 	}
 	cfg := c.cfg.aggregation(node)
 	fingerprint := fmt.Sprintf("%+v", cfg)
-	value, release, err := procstate.Default.Acquire("trace_metrics "+c.id.String(), fingerprint, func() (procstate.Opened, error) {
+	value, release, err := procstate.Default.Acquire(c.id.String()+" of node "+node, fingerprint, func() (procstate.Opened, error) {
 		a, err := tracemetrics.New(cfg, time.Now())
 		if err != nil {
 			return procstate.Opened{}, err
