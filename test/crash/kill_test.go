@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,7 +42,7 @@ func TestKillUnderTelemetrygen(t *testing.T) {
 				b := harness.Start(t, harness.Config{Files: []string{"config/local.yaml"}})
 				acks := &harness.Acks{}
 				args := []string{
-					"--workers", fmt.Sprint(workers), "--rate", fmt.Sprint(rate * 1.1 / workers), "--child-spans", "9",
+					"--workers", strconv.Itoa(workers), "--rate", strconv.Itoa(rate * 11 / 10 / workers), "--child-spans", "9",
 					"--duration", "inf", "--batch-size", "128", "--allow-export-failures",
 				}
 				if protocol == "grpc" {

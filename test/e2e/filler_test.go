@@ -89,11 +89,11 @@ func (f *filler) set(field protoreflect.FieldDescriptor, depth int, put func(pro
 	case protoreflect.DoubleKind:
 		put(protoreflect.ValueOfFloat64(fillFloats[f.rng.IntN(len(fillFloats))]))
 	case protoreflect.Int64Kind:
-		put(protoreflect.ValueOfInt64(int64(n))) //nolint:gosec // Any bits will do.
+		put(protoreflect.ValueOfInt64(int64(n)))
 	case protoreflect.Fixed64Kind:
 		put(protoreflect.ValueOfUint64(n))
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
-		put(protoreflect.ValueOfUint32(uint32(n))) //nolint:gosec // Any bits will do.
+		put(protoreflect.ValueOfUint32(uint32(n)))
 	case protoreflect.EnumKind:
 		put(protoreflect.ValueOfEnum(protoreflect.EnumNumber(f.rng.IntN(8))))
 	default:

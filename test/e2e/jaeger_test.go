@@ -34,7 +34,7 @@ type jaegerTrace struct {
 
 func newJaegerTrace(t *testing.T) jaegerTrace {
 	t.Helper()
-	num := func() int64 { return int64(binary.BigEndian.Uint64(unhex(t, randomHex(t, 8))) >> 1) } //nolint:gosec // Random bits.
+	num := func() int64 { return int64(binary.BigEndian.Uint64(unhex(t, randomHex(t, 8))) >> 1) }
 	j := jaegerTrace{high: num(), low: num(), root: num(), child: num(), orphan: num(), start: time.Now().Truncate(time.Microsecond)}
 	us := j.start.UnixMicro()
 	str := func(k, v string) *jaeger.Tag { return &jaeger.Tag{Key: k, VType: jaeger.TagType_STRING, VStr: &v} }
@@ -45,8 +45,10 @@ func newJaegerTrace(t *testing.T) jaegerTrace {
 			{
 				TraceIdHigh: j.high, TraceIdLow: j.low, SpanId: j.root, OperationName: "GET /cart", Flags: 1, StartTime: us, Duration: 2500,
 				Tags: []*jaeger.Tag{
-					str("span.kind", "server"), str("http.method", "GET"), {Key: "error", VType: jaeger.TagType_BOOL, VBool: &yes},
-					{Key: "long", VType: jaeger.TagType_LONG, VLong: &long}, {Key: "double", VType: jaeger.TagType_DOUBLE, VDouble: &dbl},
+					str("span.kind", "server"), str("http.method", "GET"),
+					{Key: "error", VType: jaeger.TagType_BOOL, VBool: &yes},
+					{Key: "long", VType: jaeger.TagType_LONG, VLong: &long},
+					{Key: "double", VType: jaeger.TagType_DOUBLE, VDouble: &dbl},
 					{Key: "binary", VType: jaeger.TagType_BINARY, VBinary: []byte{0, 255}},
 				},
 				Logs: []*jaeger.Log{{Timestamp: us + 7, Fields: []*jaeger.Tag{str("event", "cache miss"), str("key", "cart:7")}}},
@@ -66,11 +68,11 @@ func newJaegerTrace(t *testing.T) jaegerTrace {
 }
 
 func (j jaegerTrace) id() []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(j.high)), uint64(j.low)) //nolint:gosec // Bits.
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(j.high)), uint64(j.low))
 }
 
 func spanID(n int64) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(n)) //nolint:gosec // Bits.
+	return binary.BigEndian.AppendUint64(nil, uint64(n))
 }
 
 // check compares what is stored with what Jaeger's client sent, field by field.
@@ -171,9 +173,9 @@ func sendUDP(t *testing.T, addr string, packet []byte) {
 	t.Helper()
 	conn, err := net.Dial("udp", addr)
 	require.NoError(t, err)
-	defer conn.Close()
 	_, err = conn.Write(packet)
 	require.NoError(t, err)
+	require.NoError(t, conn.Close())
 }
 
 // sendJaegerGRPC does what a Jaeger agent does towards a collector.
@@ -187,19 +189,19 @@ func sendJaegerGRPC(t *testing.T, addr string, j jaegerTrace) {
 func modelBatch(j jaegerTrace) jaegermodel.Batch {
 	batch := jaegermodel.Batch{Process: &jaegermodel.Process{ServiceName: j.batch.GetProcess().GetServiceName(), Tags: modelTags(j.batch.GetProcess().GetTags())}}
 	for _, s := range j.batch.GetSpans() {
-		traceID := jaegermodel.NewTraceID(uint64(s.GetTraceIdHigh()), uint64(s.GetTraceIdLow())) //nolint:gosec // Bits.
+		traceID := jaegermodel.NewTraceID(uint64(s.GetTraceIdHigh()), uint64(s.GetTraceIdLow()))
 		m := &jaegermodel.Span{
-			TraceID: traceID, SpanID: jaegermodel.NewSpanID(uint64(s.GetSpanId())), OperationName: s.GetOperationName(), //nolint:gosec // Bits.
+			TraceID: traceID, SpanID: jaegermodel.NewSpanID(uint64(s.GetSpanId())), OperationName: s.GetOperationName(),
 			StartTime: time.UnixMicro(s.GetStartTime()), Duration: time.Duration(s.GetDuration()) * time.Microsecond,
-			Flags: jaegermodel.Flags(s.GetFlags()), Tags: modelTags(s.GetTags()), //nolint:gosec // Bits.
+			Flags: jaegermodel.Flags(s.GetFlags()), Tags: modelTags(s.GetTags()),
 		}
 		if p := s.GetParentSpanId(); p != 0 {
-			m.References = append(m.References, jaegermodel.NewChildOfRef(traceID, jaegermodel.NewSpanID(uint64(p)))) //nolint:gosec // Bits.
+			m.References = append(m.References, jaegermodel.NewChildOfRef(traceID, jaegermodel.NewSpanID(uint64(p))))
 		}
 		for _, r := range s.GetReferences() {
 			if r.GetRefType() == jaeger.SpanRefType_FOLLOWS_FROM {
 				m.References = append(m.References, jaegermodel.NewFollowsFromRef(
-					jaegermodel.NewTraceID(uint64(r.GetTraceIdHigh()), uint64(r.GetTraceIdLow())), jaegermodel.NewSpanID(uint64(r.GetSpanId())))) //nolint:gosec // Bits.
+					jaegermodel.NewTraceID(uint64(r.GetTraceIdHigh()), uint64(r.GetTraceIdLow())), jaegermodel.NewSpanID(uint64(r.GetSpanId()))))
 			}
 		}
 		for _, l := range s.GetLogs() {

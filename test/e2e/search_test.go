@@ -73,10 +73,10 @@ func shop(t *testing.T, b *harness.Bramble) (fast, slow, other string) {
 	now := time.Now()
 	send := func(age, took time.Duration, service, name string, more ...*tracepb.ResourceSpans) string {
 		id := "1" + randomHex(t, 16)[1:]
-		start := uint64(now.Add(-age).UnixNano()) //nolint:gosec // After 1970.
+		start := uint64(now.Add(-age).UnixNano())
 		root := &tracepb.Span{
 			TraceId: unhex(t, id), SpanId: unhex(t, randomHex(t, 8)), Name: name, Kind: tracepb.Span_SPAN_KIND_SERVER,
-			StartTimeUnixNano: start, EndTimeUnixNano: start + uint64(took), Attributes: []*commonpb.KeyValue{kv("http.route", str("/api/catalog/*"))}, //nolint:gosec // Positive.
+			StartTimeUnixNano: start, EndTimeUnixNano: start + uint64(took), Attributes: []*commonpb.KeyValue{kv("http.route", str("/api/catalog/*"))},
 		}
 		td := &tracepb.TracesData{ResourceSpans: append([]*tracepb.ResourceSpans{{
 			Resource:   &resourcepb.Resource{Attributes: []*commonpb.KeyValue{kv("service.name", str(service))}},
@@ -186,7 +186,7 @@ func TestTraceQL(t *testing.T) {
 			defer cancel()
 			now := time.Now().Unix()
 			stream, err := tempopb.NewStreamingQuerierClient(conn).Search(ctx, &tempopb.SearchRequest{
-				Query: query, Limit: 20, Start: uint32(now - 3600), End: uint32(now + 60), //nolint:gosec // Until 2106.
+				Query: query, Limit: 20, Start: uint32(now - 3600), End: uint32(now + 60),
 			})
 			require.NoError(t, err)
 			var last *tempopb.SearchResponse

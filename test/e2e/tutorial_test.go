@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -77,8 +78,8 @@ func TestTutorial(t *testing.T) {
 		assert.Equal(t, base64.StdEncoding.EncodeToString(unhex(t, spanID)), span.SpanID)
 		assert.Equal(t, "test-span", span.Name)
 		assert.Equal(t, "SPAN_KIND_INTERNAL", span.Kind)
-		assert.Equal(t, fmt.Sprint(start), span.StartTimeUnixNano)
-		assert.Equal(t, fmt.Sprint(start+1_000_000), span.EndTimeUnixNano)
+		assert.Equal(t, strconv.FormatInt(start, 10), span.StartTimeUnixNano)
+		assert.Equal(t, strconv.FormatInt(start+1_000_000, 10), span.EndTimeUnixNano)
 	}
 	check() // The first question already: what is acknowledged is visible.
 	assert.Less(t, time.Since(answered), time.Second, "from the answer to the POST until the trace was read")

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -48,10 +49,10 @@ func free(port int) bool {
 	if err != nil {
 		return false
 	}
-	defer tcp.Close()
 	udp, err := net.ListenPacket("udp", loopback(port))
 	if err != nil {
+		_ = tcp.Close() // The port is not free, whatever this says.
 		return false
 	}
-	return udp.Close() == nil
+	return errors.Join(udp.Close(), tcp.Close()) == nil
 }

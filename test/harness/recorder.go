@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -46,9 +47,7 @@ func HTTPRecorder(tb testing.TB, target string, acks *Acks) string {
 				return
 			}
 		}
-		for name, values := range res.Header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), res.Header)
 		w.WriteHeader(res.Status)
 		_, _ = w.Write(res.Body) // The client may be gone.
 	}))
