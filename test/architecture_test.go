@@ -36,7 +36,7 @@ var rules = []rule{
 	{
 		packages: []string{"internal/store"},
 		own:      []string{"internal/spanid"},
-		deny:     []string{"go.opentelemetry.io", "net", "os", "google.golang.org"},
+		deny:     []string{"go.opentelemetry.io", "net", "google.golang.org"},
 		why:      "the contract is types only",
 	},
 	{
