@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 )
 
@@ -48,6 +49,9 @@ type scratch struct {
 	vals      []string
 	dims      []string
 	expired   []expired
+	// trace is the last one whose id was looked at, kept what came of it.
+	trace spanid.TraceID
+	kept  bool
 }
 
 // resourceRow is what is needed of a resource.
@@ -111,11 +115,12 @@ func (a *Aggregator) Count(b *store.Batch, now time.Time) {
 		if a.everySpan || s.Kind == store.KindClient || s.Kind == store.KindProducer || s.ParentID.IsZero() {
 			a.span.pick(s.Attrs, sc.span)
 		}
+		keep := a.keep.certain(s, sc)
 		if a.spans.on {
-			sc.vals = a.spans.count(s, r, sc.span, &a.keep, nano, sc.vals[:0])
+			sc.vals = a.spans.count(s, r, sc.span, keep, nano, sc.vals[:0])
 		}
 		if a.graph.on {
-			a.graph.count(s, r, sc.span, &a.keep, sc, nano)
+			a.graph.count(s, r, sc.span, keep, sc, nano)
 		}
 	}
 	a.counted.Add(counted)
@@ -166,7 +171,7 @@ const maxScratch = 1 << 12
 // end forgets the batch, so that a pooled scratch does not hold its strings.
 func (sc *scratch) end() {
 	if len(sc.resources) > maxScratch {
-		*sc = scratch{span: sc.span, vals: sc.vals, dims: sc.dims}
+		*sc = scratch{span: sc.span, vals: sc.vals, dims: sc.dims, trace: sc.trace, kept: sc.kept}
 	}
 	clear(sc.resources)
 	clear(sc.found)

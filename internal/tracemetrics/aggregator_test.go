@@ -516,7 +516,7 @@ func TestExemplarsAreKept(t *testing.T) {
 			case s.DurationNano() >= 1e9:
 				slow++
 			default:
-				assert.True(t, kept.certain(s.TraceID, false, 0))
+				assert.True(t, kept.keepsID(s.TraceID))
 				share++
 			}
 		}
@@ -543,7 +543,7 @@ func TestKeptShare(t *testing.T) {
 			var id spanid.TraceID
 			binary.BigEndian.PutUint64(id[:], rng.Uint64())
 			binary.BigEndian.PutUint64(id[8:], rng.Uint64())
-			if k.certain(id, false, 0) {
+			if k.keepsID(id) {
 				n++
 				h := fnv.New64a()
 				h.Write([]byte("pepper"))
@@ -554,7 +554,7 @@ func TestKeptShare(t *testing.T) {
 		assert.InDelta(t, percent/100, float64(n)/float64(total), 0.02)
 	}
 	off := newKeeper(&Exemplars{KeptPercentage: 100})
-	assert.False(t, off.certain(spanid.TraceID{1}, true, 1e12))
+	assert.False(t, off.certain(&store.Span{StatusCode: store.StatusError}, &scratch{}))
 }
 
 func TestNewWantsANode(t *testing.T) {

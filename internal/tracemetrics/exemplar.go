@@ -59,19 +59,21 @@ func fnv1a(h uint64, b []byte) uint64 {
 	return h
 }
 
-// certain reports whether the trace of a span is kept. failed and durationNano are the span's.
-func (k *keeper) certain(id spanid.TraceID, failed bool, durationNano uint64) bool {
+// certain reports whether the trace of s is kept. Spans of a trace mostly come together: sc remembers the last one's.
+func (k *keeper) certain(s *store.Span, sc *scratch) bool {
 	switch {
 	case !k.enabled:
 		return false
-	case k.all, failed && k.errors, k.latencyNano > 0 && durationNano >= k.latencyNano:
+	case k.all, k.errors && s.StatusCode == store.StatusError, k.latencyNano > 0 && s.DurationNano() >= k.latencyNano:
 		return true
-	case k.threshold == 0:
-		return false
 	}
-	return fnv1a(k.seed, id[:]) <= k.threshold
+	if s.TraceID != sc.trace {
+		sc.trace, sc.kept = s.TraceID, k.keepsID(s.TraceID)
+	}
+	return sc.kept
 }
 
-func (k *keeper) certainSpan(s *store.Span) bool {
-	return k.certain(s.TraceID, s.StatusCode == store.StatusError, s.DurationNano())
+// keepsID reports whether the share of traces that is kept by their id has this one.
+func (k *keeper) keepsID(id spanid.TraceID) bool {
+	return k.all || k.threshold > 0 && fnv1a(k.seed, id[:]) <= k.threshold
 }

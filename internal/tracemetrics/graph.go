@@ -82,7 +82,7 @@ type edge struct {
 }
 
 // count takes one span. span holds what the span picker found.
-func (g *serviceGraph) count(s *store.Span, r *resourceRow, span []*store.Value, k *keeper, sc *scratch, now int64) {
+func (g *serviceGraph) count(s *store.Span, r *resourceRow, span []*store.Value, keep bool, sc *scratch, now int64) {
 	client := s.Kind == store.KindClient || s.Kind == store.KindProducer
 	if !client && s.Kind != store.KindServer && s.Kind != store.KindConsumer || r.service == "" {
 		return
@@ -90,7 +90,7 @@ func (g *serviceGraph) count(s *store.Span, r *resourceRow, span []*store.Value,
 	h := half{
 		client: client, service: r.service, serviceHash: r.serviceHash, seconds: float64(s.DurationNano()) / 1e9, weight: g.weight.of(s, r, span), span: s.SpanID,
 		failed: s.StatusCode == store.StatusError, messaging: s.Kind == store.KindProducer || s.Kind == store.KindConsumer,
-		keep: k.certainSpan(s), dims: g.dimensions(r, span, sc),
+		keep: keep, dims: g.dimensions(r, span, sc),
 	}
 	switch {
 	case client && g.databaseCall(s, &h, span, sc, now):

@@ -110,8 +110,9 @@ func attrText(first, second *store.Value) string {
 	return ""
 }
 
-// count adds one span. span holds what the span picker found; vals is memory for the label values.
-func (m *spanMetrics) count(s *store.Span, r *resourceRow, span []*store.Value, k *keeper, now int64, vals []string) []string {
+// count adds one span. span holds what the span picker found, keep says that the trace is certain to be kept, and vals is
+// memory for the label values.
+func (m *spanMetrics) count(s *store.Span, r *resourceRow, span []*store.Value, keep bool, now int64, vals []string) []string {
 	weight := m.weight.of(s, r, span)
 	var hash uint64
 	if m.in.Service {
@@ -152,7 +153,7 @@ func (m *spanMetrics) count(s *store.Span, r *resourceRow, span []*store.Value, 
 	x.counters[1] += float64(size)
 	if m.latency {
 		h := &x.hists[0]
-		if b := h.add(&m.spec, seconds, weight); b >= 0 && k.certainSpan(s) {
+		if b := h.add(&m.spec, seconds, weight); b >= 0 && keep {
 			h.setExemplar(b, exemplar{value: seconds, nano: now, trace: s.TraceID, span: s.SpanID})
 		}
 	}
