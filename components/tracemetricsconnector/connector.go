@@ -89,7 +89,7 @@ func (c *metricsConnector) Start(_ context.Context, host component.Host) error {
 		c.unobserve = notifier.Observe(c)
 	}
 	c.stop, c.done = make(chan struct{}), make(chan struct{})
-	go c.run(c.stop, c.done) //nolint:gosec // Start's context ends with Start.
+	go c.run(c.stop, c.done) //nolint:gosec,contextcheck // Start's context ends with Start.
 	return nil
 }
 
