@@ -20,10 +20,9 @@ import (
 // storeExtension is the store to other components: it implements store.Store and store.Notifier between Start and
 // Shutdown, and refuses with store.ErrClosed outside.
 type storeExtension struct {
-	cfg       *Config
-	logger    *zap.Logger
-	settings  component.TelemetrySettings
-	observers observers
+	cfg      *Config
+	logger   *zap.Logger
+	settings component.TelemetrySettings
 
 	db        *tracedb.DB
 	release   func() error
@@ -96,16 +95,12 @@ func (e *storeExtension) Shutdown(context.Context) error {
 	return e.release()
 }
 
-// Append implements store.Appender and tells the observers.
+// Append implements store.Appender.
 func (e *storeExtension) Append(ctx context.Context, b *store.Batch) error {
 	if e.db == nil {
 		return store.ErrClosed
 	}
-	if err := e.db.Append(ctx, b); err != nil {
-		return err
-	}
-	e.observers.accepted(b)
-	return nil
+	return e.db.Append(ctx, b)
 }
 
 // View implements store.Viewer.
@@ -124,5 +119,10 @@ func (e *storeExtension) DeleteTrace(ctx context.Context, id spanid.TraceID) (in
 	return e.db.DeleteTrace(ctx, id)
 }
 
-// Observe implements store.Notifier.
-func (e *storeExtension) Observe(o store.Observer) (cancel func()) { return e.observers.add(o) }
+// Observe implements store.Notifier. Before Start there is nothing to observe.
+func (e *storeExtension) Observe(o store.Observer) (cancel func()) {
+	if e.db == nil {
+		return func() {}
+	}
+	return e.db.Observe(o)
+}

@@ -19,6 +19,22 @@ func newListener(logger *zap.Logger) *tracedb.Listener {
 			logger.Warn("The oldest spans were dropped to make room", zap.String("head", e.ID),
 				zap.String("reason", string(e.Reason)), zap.Int("spans", e.Spans), zap.Int64("bytes", e.Bytes))
 		},
+		BlockWritten: func(e tracedb.BlockWritten) {
+			logger.Info("Block was written", zap.String("block", e.ID), zap.String("from", e.From), zap.Int("level", e.Level),
+				zap.Int("spans", e.Spans), zap.Int("traces", e.Traces), zap.Int64("bytes", e.Bytes), zap.Duration("took", e.Duration))
+		},
+		BlockDropped: func(e tracedb.BlockDropped) {
+			logger.Info("Block left the store", zap.String("block", e.ID), zap.String("reason", string(e.Reason)),
+				zap.Int("spans", e.Spans), zap.Int64("bytes", e.Bytes))
+		},
+		BlockQuarantined: func(e tracedb.BlockQuarantined) {
+			logger.Error("Block is damaged and was moved away; its spans are missing in answers", zap.String("block", e.ID),
+				zap.String("path", e.Path), zap.Error(e.Err))
+		},
+		FlushFailed: func(e tracedb.FlushFailed) {
+			logger.Error("A block could not be written; its spans stay in memory and in the log until it can",
+				zap.Error(e.Err), zap.Duration("retry_in", e.Retry))
+		},
 		Replayed: func(e tracedb.Replayed) {
 			level := zap.InfoLevel
 			if e.Damaged > 0 || e.Lost > 0 {

@@ -27,6 +27,16 @@ func (e *storeExtension) registerMetrics() (err error) {
 		t.RegisterTraceStoreRefusedBatchesCallback(observe(func(s tracedb.Stats) int64 { return int64(s.RefusedBatches) })),
 		t.RegisterTraceStoreDroppedSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.DroppedSpans) })),
 		t.RegisterTraceStoreSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Spans) })),
+		t.RegisterTraceStoreBlockSizeCallback(observe(func(s tracedb.Stats) int64 { return s.BlockBytes })),
+		t.RegisterTraceStoreBlocksCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Blocks) })),
+		t.RegisterTraceStoreBlocksWrittenCallback(observe(func(s tracedb.Stats) int64 { return int64(s.BlocksWritten) })),
+		t.RegisterTraceStoreFlushFailuresCallback(observe(func(s tracedb.Stats) int64 { return int64(s.FlushFailures) })),
+		t.RegisterTraceStoreFlushTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
+			o.Observe(e.db.Stats().FlushTime.Seconds())
+			return nil
+		}),
+		t.RegisterTraceStoreQuarantinedBlocksCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Quarantined) })),
+		t.RegisterTraceStoreWalLagCallback(observe(func(s tracedb.Stats) int64 { return int64(s.WALLag) })),
 		t.RegisterTraceStoreWalSizeCallback(observe(func(s tracedb.Stats) int64 { return s.WALBytes })),
 		t.RegisterTraceStoreMemorySizeCallback(observe(func(s tracedb.Stats) int64 { return s.Memory.Used })),
 		t.RegisterTraceStoreMemoryLimitCallback(observe(func(s tracedb.Stats) int64 { return s.Memory.Limit })),

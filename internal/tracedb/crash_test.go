@@ -22,7 +22,8 @@ type crash struct {
 	safe, begun int // batches
 }
 
-// TestCrashPoints cuts the power in the middle of file operations, chosen at random, and opens what is left. With sync
+// TestCrashPoints cuts the power in the middle of file operations, of the log as well as of blocks and the manifest that
+// are being written meanwhile, chosen at random, and opens what is left. With sync
 // always every batch that was acknowledged must be there; with interval every batch that was acknowledged before the
 // last Sync. Batches may follow that were begun, each as a whole.
 func TestCrashPoints(t *testing.T) {
@@ -38,7 +39,7 @@ func TestCrashPoints(t *testing.T) {
 			}
 		})
 	}
-	require.GreaterOrEqual(t, points, 100, "crash points")
+	require.GreaterOrEqual(t, points, 200, "crash points")
 }
 
 const batchesPerCrash = 25
@@ -58,14 +59,14 @@ func crashPoints(t *testing.T, mode tracedb.SyncMode, seed uint64) int {
 	}
 	faulty.Before(func(fsx.Op, string) {
 		mu.Lock()
-		due := rng.IntN(2) == 0 && len(crashes) < 300
+		due := rng.IntN(4) == 0 && len(crashes) < 75
 		mu.Unlock()
 		if due {
 			clone()
 		}
 	})
 	opts := tracedb.Options{
-		Dir: "data", FS: faulty, Cut: tracedb.CutOptions{Spans: 45},
+		Dir: "data", FS: faulty, Cut: tracedb.CutOptions{Spans: 45, MaxFrozen: 1},
 		WAL: tracedb.WALOptions{Sync: mode, SegmentBytes: 16 << 10},
 	}
 	db, err := tracedb.Open(t.Context(), opts)

@@ -54,8 +54,8 @@ type DB struct {
 	reader *block.Reader
 	cache  *block.LRU
 
-	// flushing is held while the flusher works. It guards pending, a job that has to be finished.
-	flushing   sync.Mutex
+	// flushing is full while the flusher works. It guards pending, a job that has to be finished.
+	flushing   chan struct{}
 	pending    *job
 	wake       chan struct{}
 	requests   chan rewriteRequest
@@ -234,12 +234,12 @@ func (db *DB) close() {
 	db.gate.Unlock()
 	db.wg.Wait()
 	err := db.wal.Close()
-	db.flushing.Lock()
+	db.flushing <- struct{}{}
 	if db.pending != nil && db.pending.block != nil {
 		err = errors.Join(err, db.pending.block.Release())
 	}
 	db.pending = nil
-	db.flushing.Unlock()
+	<-db.flushing
 	db.mu.Lock()
 	db.setState(nil)
 	db.mu.Unlock()

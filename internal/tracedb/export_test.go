@@ -2,9 +2,9 @@ package tracedb
 
 // HoldFlush keeps the flusher from working until the returned function is called.
 func (db *DB) HoldFlush() (resume func()) {
-	db.flushing.Lock()
+	db.flushing <- struct{}{}
 	return func() {
-		db.flushing.Unlock()
+		<-db.flushing
 		db.wakeFlusher()
 	}
 }

@@ -89,8 +89,8 @@ func (db *DB) await() {
 // step does the most urgent piece of work and reports whether there was one. Blocks with traces that were erased before
 // a time are written anew.
 func (db *DB) step(erasedBefore time.Time) (worked bool, err error) {
-	db.flushing.Lock()
-	defer db.flushing.Unlock()
+	db.flushing <- struct{}{}
+	defer func() { <-db.flushing }()
 	if err := db.emptyTrash(); err != nil {
 		call(db.opts.Listener.Error, err) // It is tried again, but nothing waits for it.
 	}

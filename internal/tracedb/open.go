@@ -60,7 +60,7 @@ func openLocked(ctx context.Context, opts Options) (*DB, error) {
 	}
 	db := &DB{
 		opts: opts, closeDone: make(chan struct{}), changed: make(chan struct{}), catalog: map[string]*saved{},
-		wake: make(chan struct{}, 1), requests: make(chan rewriteRequest),
+		wake: make(chan struct{}, 1), requests: make(chan rewriteRequest), flushing: make(chan struct{}, 1),
 	}
 	db.stopping, db.stop = context.WithCancel(context.Background())
 	db.memory = memlimit.New("store", opts.MemoryBytes)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -168,7 +169,8 @@ func randomOperations(t *testing.T, seed uint64) {
 	fsys := fsx.NewMem()
 	opts := tracedb.Options{
 		Dir: "data", FS: fsys,
-		Cut:        tracedb.CutOptions{Spans: 1 + rng.IntN(200)},
+		Cut:        tracedb.CutOptions{Spans: 1 + rng.IntN(200), MaxFrozen: 1 + rng.IntN(4)},
+		PurgeAfter: []time.Duration{time.Nanosecond, time.Hour}[rng.IntN(2)],
 		WAL:        tracedb.WALOptions{Sync: tracedb.SyncAlways, SegmentBytes: 1 << (18 + rng.IntN(6))},
 		MaxColumns: rng.IntN(60),
 	}
@@ -181,7 +183,7 @@ func randomOperations(t *testing.T, seed uint64) {
 	var ids []spanid.TraceID
 	for range 4 {
 		for range 10 {
-			switch op := rng.IntN(12); {
+			switch op := rng.IntN(15); {
 			case op < 7:
 				b := gen.Batch(1 + rng.IntN(60))
 				require.NoError(t, want.Append(t.Context(), b))
@@ -195,6 +197,11 @@ func randomOperations(t *testing.T, seed uint64) {
 				require.NoError(t, err)
 				require.Equal(t, want.DeleteTrace(id), n)
 			case op < 11:
+				require.NoError(t, db.Cut())
+				require.NoError(t, db.Flush())
+			case op < 12:
+				require.NoError(t, db.Rewrite(t.Context()))
+			case op < 14:
 				require.NoError(t, db.Close(t.Context()))
 				db, err = tracedb.Open(t.Context(), opts)
 				require.NoError(t, err)

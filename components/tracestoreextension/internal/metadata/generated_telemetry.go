@@ -25,16 +25,23 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                    metric.Meter
-	mu                       sync.Mutex
-	registrations            []metric.Registration
-	TraceStoreAppendedSpans  metric.Int64ObservableCounter
-	TraceStoreDroppedSpans   metric.Int64ObservableCounter
-	TraceStoreMemoryLimit    metric.Int64ObservableGauge
-	TraceStoreMemorySize     metric.Int64ObservableGauge
-	TraceStoreRefusedBatches metric.Int64ObservableCounter
-	TraceStoreSpans          metric.Int64ObservableGauge
-	TraceStoreWalSize        metric.Int64ObservableGauge
+	meter                       metric.Meter
+	mu                          sync.Mutex
+	registrations               []metric.Registration
+	TraceStoreAppendedSpans     metric.Int64ObservableCounter
+	TraceStoreBlockSize         metric.Int64ObservableGauge
+	TraceStoreBlocks            metric.Int64ObservableGauge
+	TraceStoreBlocksWritten     metric.Int64ObservableCounter
+	TraceStoreDroppedSpans      metric.Int64ObservableCounter
+	TraceStoreFlushFailures     metric.Int64ObservableCounter
+	TraceStoreFlushTime         metric.Float64ObservableCounter
+	TraceStoreMemoryLimit       metric.Int64ObservableGauge
+	TraceStoreMemorySize        metric.Int64ObservableGauge
+	TraceStoreQuarantinedBlocks metric.Int64ObservableCounter
+	TraceStoreRefusedBatches    metric.Int64ObservableCounter
+	TraceStoreSpans             metric.Int64ObservableGauge
+	TraceStoreWalLag            metric.Int64ObservableGauge
+	TraceStoreWalSize           metric.Int64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -63,12 +70,87 @@ func (builder *TelemetryBuilder) RegisterTraceStoreAppendedSpansCallback(cb metr
 	return nil
 }
 
+// RegisterTraceStoreBlockSizeCallback sets callback for observable TraceStoreBlockSize metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreBlockSizeCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreBlockSize, obs: o})
+		return nil
+	}, builder.TraceStoreBlockSize)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreBlocksCallback sets callback for observable TraceStoreBlocks metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreBlocksCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreBlocks, obs: o})
+		return nil
+	}, builder.TraceStoreBlocks)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreBlocksWrittenCallback sets callback for observable TraceStoreBlocksWritten metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreBlocksWrittenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreBlocksWritten, obs: o})
+		return nil
+	}, builder.TraceStoreBlocksWritten)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterTraceStoreDroppedSpansCallback sets callback for observable TraceStoreDroppedSpans metric.
 func (builder *TelemetryBuilder) RegisterTraceStoreDroppedSpansCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		cb(ctx, &observerInt64{inst: builder.TraceStoreDroppedSpans, obs: o})
 		return nil
 	}, builder.TraceStoreDroppedSpans)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreFlushFailuresCallback sets callback for observable TraceStoreFlushFailures metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreFlushFailuresCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreFlushFailures, obs: o})
+		return nil
+	}, builder.TraceStoreFlushFailures)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreFlushTimeCallback sets callback for observable TraceStoreFlushTime metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreFlushTimeCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.TraceStoreFlushTime, obs: o})
+		return nil
+	}, builder.TraceStoreFlushTime)
 	if err != nil {
 		return err
 	}
@@ -108,6 +190,21 @@ func (builder *TelemetryBuilder) RegisterTraceStoreMemorySizeCallback(cb metric.
 	return nil
 }
 
+// RegisterTraceStoreQuarantinedBlocksCallback sets callback for observable TraceStoreQuarantinedBlocks metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreQuarantinedBlocksCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreQuarantinedBlocks, obs: o})
+		return nil
+	}, builder.TraceStoreQuarantinedBlocks)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterTraceStoreRefusedBatchesCallback sets callback for observable TraceStoreRefusedBatches metric.
 func (builder *TelemetryBuilder) RegisterTraceStoreRefusedBatchesCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -129,6 +226,21 @@ func (builder *TelemetryBuilder) RegisterTraceStoreSpansCallback(cb metric.Int64
 		cb(ctx, &observerInt64{inst: builder.TraceStoreSpans, obs: o})
 		return nil
 	}, builder.TraceStoreSpans)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreWalLagCallback sets callback for observable TraceStoreWalLag metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreWalLagCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreWalLag, obs: o})
+		return nil
+	}, builder.TraceStoreWalLag)
 	if err != nil {
 		return err
 	}
@@ -163,6 +275,16 @@ func (oi *observerInt64) Observe(value int64, opts ...metric.ObserveOption) {
 	oi.obs.ObserveInt64(oi.inst, value, opts...)
 }
 
+type observerFloat64 struct {
+	embedded.Float64Observer
+	inst metric.Float64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerFloat64) Observe(value float64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveFloat64(oi.inst, value, opts...)
+}
+
 // Shutdown unregister all registered callbacks for async instruments.
 func (builder *TelemetryBuilder) Shutdown() {
 	builder.mu.Lock()
@@ -187,10 +309,40 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{span}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.TraceStoreBlockSize, err = builder.meter.Int64ObservableGauge(
+		"otelcol_trace_store_block_size",
+		metric.WithDescription("Size of the blocks on disk. [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreBlocks, err = builder.meter.Int64ObservableGauge(
+		"otelcol_trace_store_blocks",
+		metric.WithDescription("Immutable blocks in the store now. [Alpha]"),
+		metric.WithUnit("{block}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreBlocksWritten, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_blocks_written",
+		metric.WithDescription("Blocks that were written, rewrites among them. [Alpha]"),
+		metric.WithUnit("{block}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.TraceStoreDroppedSpans, err = builder.meter.Int64ObservableCounter(
 		"otelcol_trace_store_dropped_spans",
-		metric.WithDescription("Stored spans that left the store because of age, size, memory or free disk. [Alpha]"),
+		metric.WithDescription("Stored spans that left the store because of age, size or free disk. [Alpha]"),
 		metric.WithUnit("{span}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreFlushFailures, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_flush_failures",
+		metric.WithDescription("Attempts to write a block that did not succeed and are repeated. [Alpha]"),
+		metric.WithUnit("{attempt}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreFlushTime, err = builder.meter.Float64ObservableCounter(
+		"otelcol_trace_store_flush_time",
+		metric.WithDescription("Time spent on writing blocks. [Alpha]"),
+		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.TraceStoreMemoryLimit, err = builder.meter.Int64ObservableGauge(
@@ -205,6 +357,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
+	builder.TraceStoreQuarantinedBlocks, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_quarantined_blocks",
+		metric.WithDescription("Damaged blocks that were moved away. [Alpha]"),
+		metric.WithUnit("{block}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.TraceStoreRefusedBatches, err = builder.meter.Int64ObservableCounter(
 		"otelcol_trace_store_refused_batches",
 		metric.WithDescription("Batches that the store refused; clients keep and resend those that are retryable. [Alpha]"),
@@ -215,6 +373,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_trace_store_spans",
 		metric.WithDescription("Spans in the store now. [Alpha]"),
 		metric.WithUnit("{span}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreWalLag, err = builder.meter.Int64ObservableGauge(
+		"otelcol_trace_store_wal_lag",
+		metric.WithDescription("Records of the write-ahead log that are not in blocks yet. [Alpha]"),
+		metric.WithUnit("{record}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.TraceStoreWalSize, err = builder.meter.Int64ObservableGauge(

@@ -1,0 +1,341 @@
+package tracedb_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bramble-tracing/bramble/internal/fsx"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/store/storetest"
+	"github.com/bramble-tracing/bramble/internal/testkit"
+	"github.com/bramble-tracing/bramble/internal/tracedb"
+)
+
+// files returns the paths of all files below dir.
+func files(tb testing.TB, fsys fsx.FS, dir string) []string {
+	tb.Helper()
+	list, err := fsys.ReadDir(dir)
+	require.NoError(tb, err)
+	var out []string
+	for _, e := range list {
+		path := filepath.Join(dir, e.Name)
+		if e.Dir {
+			out = append(out, files(tb, fsys, path)...)
+		} else {
+			out = append(out, path)
+		}
+	}
+	return out
+}
+
+// fill appends batches that are written as so many blocks, and returns all spans.
+func fill(tb testing.TB, db *tracedb.DB, g *testkit.Generator, blocks, spans int) *store.Batch {
+	tb.Helper()
+	all := &store.Batch{}
+	for range blocks {
+		b := g.Batch(spans)
+		require.NoError(tb, db.Append(tb.Context(), b))
+		merge(all, b)
+		require.NoError(tb, db.Cut())
+		require.NoError(tb, db.Flush())
+	}
+	return all
+}
+
+// TestFlushFaults makes each file operation of a flush fail once: the head stays readable, the next attempt succeeds,
+// and nothing is lost or doubled, neither then nor after a power cut at the moment of the fault.
+func TestFlushFaults(t *testing.T) {
+	for _, op := range []fsx.Op{fsx.OpCreate, fsx.OpWrite, fsx.OpSync, fsx.OpSyncDir, fsx.OpRename, fsx.OpRemove, fsx.OpMkdir, fsx.OpOpen, fsx.OpClose} {
+		t.Run(op.String(), func(t *testing.T) {
+			for after, hit := 0, true; hit; after++ {
+				hit = flushFault(t, op, after)
+			}
+		})
+	}
+}
+
+func flushFault(t *testing.T, op fsx.Op, after int) (hit bool) {
+	t.Helper()
+	name := fmt.Sprintf("%s %d", op, after)
+	mem := fsx.NewMem()
+	faulty := fsx.NewFaulty(mem)
+	var failures []tracedb.FlushFailed
+	var mu sync.Mutex
+	opts := tracedb.Options{
+		FS: faulty, Dir: "data", WAL: tracedb.WALOptions{Sync: tracedb.SyncAlways}, PurgeAfter: time.Hour,
+		Listener: &tracedb.Listener{FlushFailed: func(e tracedb.FlushFailed) {
+			mu.Lock()
+			defer mu.Unlock()
+			failures = append(failures, e)
+		}},
+	}
+	db := open(t, opts)
+	g := testkit.NewGenerator(1)
+	want := fill(t, db, g, 1, 30)
+	victim := want.Spans[0].TraceID
+	b := g.Batch(30)
+	require.NoError(t, db.Append(t.Context(), b))
+	merge(want, b)
+	resume := db.HoldFlush()
+	require.NoError(t, db.Cut())
+	calls := faulty.Calls(op)
+	broken := errors.New("broken for once")
+	faulty.Inject(fsx.Fault{Op: op, After: after, Err: broken, Short: 3})
+	_, err := db.DeleteTrace(t.Context(), victim) // Overlay and manifest.
+	if err != nil {
+		require.ErrorIs(t, err, broken, name)
+		_, err = db.DeleteTrace(t.Context(), victim)
+	}
+	require.NoError(t, err, name)
+	kept := &store.Batch{Resources: want.Resources, Scopes: want.Scopes}
+	for _, s := range want.Spans {
+		if s.TraceID != victim {
+			kept.Spans = append(kept.Spans, s)
+		}
+	}
+	check := func(db *tracedb.DB) {
+		t.Helper()
+		got, _ := everything(t, db)
+		require.Len(t, got.Spans, len(kept.Spans), name)
+		storetest.RequireSameSpans(t, kept, got)
+		checkSplit(t, db)
+	}
+	crash := func() {
+		t.Helper()
+		again := opts
+		again.FS, again.Listener = mem.CrashClone(rand.New(rand.NewPCG(uint64(after), uint64(op)))), nil
+		again.Cut.Age = time.Hour
+		other, err := tracedb.Open(t.Context(), again)
+		require.NoError(t, err, name)
+		check(other)
+		require.NoError(t, other.Close(context.Background()), name)
+	}
+	crash()
+	resume()
+	_ = db.Flush() // It may meet the fault, or the flusher does.
+	check(db)
+	crash()
+	require.NoError(t, db.Flush(), name)
+	_ = db.Rewrite(t.Context())
+	check(db)
+	crash()
+	require.NoError(t, db.Rewrite(t.Context()), name)
+	check(db)
+	st := db.Stats()
+	require.Equal(t, 2, st.Blocks, name)
+	require.Zero(t, st.Quarantined, name)
+	hit = faulty.Calls(op)-calls > after
+	faulty.Clear()
+	require.NoError(t, db.Close(context.Background()), name)
+	crash()
+	return hit
+}
+
+// TestDeletedBytesAreGone looks for the bytes of a deleted trace in all files, before and after a rewrite.
+func TestDeletedBytesAreGone(t *testing.T) {
+	fsys := fsx.NewMem()
+	var events []tracedb.DropReason
+	db := open(t, tracedb.Options{FS: fsys, Dir: "data", PurgeAfter: time.Hour, Listener: &tracedb.Listener{
+		BlockDropped: func(e tracedb.BlockDropped) { events = append(events, e.Reason) },
+	}})
+	g := testkit.NewGenerator(2)
+	id := spanid.TraceID{0: 0xde, 15: 0xad}
+	secret := func(n byte) *store.Batch {
+		return &store.Batch{Resources: make([]store.Resource, 1), Scopes: make([]store.Scope, 1), Spans: []store.Span{{
+			TraceID: id, SpanID: spanid.SpanID{n, 0xbe, 0xef}, Name: "secret name", StartNano: 1,
+		}}}
+	}
+	require.NoError(t, db.Append(t.Context(), secret(1)))
+	want := fill(t, db, g, 2, 50)
+	require.NoError(t, db.Append(t.Context(), secret(2)))
+	found := func() (n int) {
+		for _, f := range files(t, fsys, "data") {
+			data, err := fsx.ReadFile(fsys, f)
+			require.NoError(t, err)
+			n += bytes.Count(data, id[:]) + bytes.Count(data, []byte("secret"))
+		}
+		return n
+	}
+	require.Positive(t, found())
+	n, err := db.DeleteTrace(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	before, err := db.View()
+	require.NoError(t, err)
+	require.NoError(t, db.Rewrite(t.Context()))
+	before.Release()
+	require.NoError(t, db.Flush()) // What the view held.
+	require.Zero(t, found())
+	require.Equal(t, []tracedb.DropReason{tracedb.DropRewritten}, events)
+	got, _ := everything(t, db)
+	storetest.RequireSameSpans(t, want, got)
+	require.Equal(t, uint64(1), db.Stats().Rewrites)
+}
+
+// TestDamagedBlocks damages each file of a block in several ways: the block goes to quarantine, the rest goes on.
+func TestDamagedBlocks(t *testing.T) {
+	base := fsx.NewMem()
+	opts := tracedb.Options{FS: base, Dir: "data"}
+	db := open(t, opts)
+	want := fill(t, db, testkit.NewGenerator(3), 2, 60)
+	require.NoError(t, db.Close(t.Context()))
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, path := range files(t, base, filepath.Join("data", "blocks")) {
+		for _, how := range []string{"flipped", "cut", "missing", "empty"} {
+			fsys := base.CrashClone(rng)
+			data, err := fsx.ReadFile(fsys, path)
+			require.NoError(t, err)
+			switch how {
+			case "flipped":
+				data[len(data)/2] ^= 4
+			case "cut":
+				data = data[:len(data)/2]
+			case "empty":
+				data = nil
+			}
+			if how == "missing" {
+				require.NoError(t, fsys.Remove(path))
+			} else {
+				require.NoError(t, fsx.WriteFileAtomic(fsys, path, data))
+			}
+			damagedBlock(t, fsys, path+" "+how, len(want.Spans))
+		}
+	}
+}
+
+func damagedBlock(t *testing.T, fsys fsx.FS, name string, all int) {
+	t.Helper()
+	db, err := tracedb.Open(t.Context(), tracedb.Options{FS: fsys, Dir: "data"})
+	require.NoError(t, err, name)
+	defer func() { require.NoError(t, db.Close(context.Background()), name) }()
+	v, err := db.View()
+	require.NoError(t, err)
+	failed := false
+	for _, p := range v.Parts() {
+		rows := make([]uint32, p.Info().Rows)
+		for i := range rows {
+			rows[i] = uint32(i)
+		}
+		var b store.Batch
+		err := p.Spans(t.Context(), rows, &b)
+		_, aerr := p.Attributes(t.Context())
+		_, terr := p.TraceRows(t.Context(), spanid.TraceID{1}, nil)
+		for _, err := range []error{err, aerr, terr} {
+			var corrupt *store.CorruptionError
+			if err != nil {
+				require.ErrorAs(t, err, &corrupt, name)
+				failed = true
+			}
+		}
+	}
+	v.Release()
+	require.NoError(t, db.Flush(), name)
+	st := db.Stats()
+	if !failed && st.Quarantined == 0 {
+		require.True(t, strings.Contains(name, "flipped"), name) // A byte that nothing above had to read.
+		require.Equal(t, all, st.Spans, name)
+		return
+	}
+	require.Equal(t, uint64(1), st.Quarantined, name)
+	require.Equal(t, 1, st.Blocks, name)
+	got, _ := everything(t, db)
+	require.Len(t, got.Spans, st.Spans, name)
+	require.Less(t, st.Spans, all)
+	reasons := 0
+	for _, f := range files(t, fsys, filepath.Join("data", "quarantine")) {
+		if filepath.Base(f) == "reason.txt" {
+			reasons++
+		}
+	}
+	require.Equal(t, 1, reasons, name)
+}
+
+// TestBadManifest loses the manifest in several ways: it is made again from the blocks, without loss or doubles.
+func TestBadManifest(t *testing.T) {
+	base := fsx.NewMem()
+	opts := tracedb.Options{FS: base, Dir: "data", WAL: tracedb.WALOptions{Sync: tracedb.SyncAlways}, PurgeAfter: time.Hour}
+	db := open(t, opts)
+	g := testkit.NewGenerator(4)
+	want := fill(t, db, g, 3, 40)
+	b := g.Batch(40)
+	require.NoError(t, db.Append(t.Context(), b))
+	merge(want, b)
+	victim := want.Spans[0].TraceID
+	n, err := db.DeleteTrace(t.Context(), victim)
+	require.NoError(t, err)
+	require.NoError(t, db.Close(t.Context()))
+	path := filepath.Join("data", "manifest.json")
+	good, err := fsx.ReadFile(base, path)
+	require.NoError(t, err)
+	for name, data := range map[string][]byte{
+		"good": good, "missing": nil, "empty": {}, "cut": good[:len(good)/2], "garbage": []byte("garbage"),
+		"flipped": bytes.Replace(good, []byte("level"), []byte("Level"), 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			again := opts
+			again.FS = base.CrashClone(rand.New(rand.NewPCG(1, 1)))
+			if data == nil {
+				require.NoError(t, again.FS.Remove(path))
+			} else {
+				require.NoError(t, fsx.WriteFileAtomic(again.FS, path, data))
+			}
+			db := open(t, again)
+			require.Equal(t, len(want.Spans)-n, db.Stats().Spans)
+			require.Equal(t, 3, db.Stats().Blocks)
+			require.NoError(t, db.Close(t.Context()))
+			require.Equal(t, len(want.Spans)-n, open(t, again).Stats().Spans)
+		})
+	}
+	newer := bytes.Replace(good, []byte(`"version":1`), []byte(`"version":2`), 1)
+	require.NoError(t, fsx.WriteFileAtomic(base, path, newer))
+	_, err = tracedb.Open(t.Context(), opts)
+	require.ErrorContains(t, err, "use the version that wrote it")
+	left, err := fsx.ReadFile(base, path)
+	require.NoError(t, err)
+	require.Equal(t, newer, left)
+}
+
+// TestFlushKeepsFailing has a disk on which no block can be written: appends wait and are refused in the end, all stays
+// readable, and it goes on when the disk does.
+func TestFlushKeepsFailing(t *testing.T) {
+	faulty := fsx.NewFaulty(fsx.NewMem())
+	db := open(t, tracedb.Options{FS: faulty, Dir: "data", Cut: tracedb.CutOptions{Spans: 50}})
+	faulty.Inject(fsx.Fault{Op: fsx.OpWrite, Path: "blocks", Times: -1, Err: syscall.ENOSPC})
+	g := testkit.NewGenerator(5)
+	want := &store.Batch{}
+	var err error
+	for range 20 {
+		b := g.Batch(60)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		err = db.Append(ctx, b)
+		cancel()
+		if err != nil {
+			break
+		}
+		merge(want, b)
+	}
+	require.ErrorIs(t, err, store.ErrFull)
+	require.True(t, store.Retryable(err))
+	require.Positive(t, db.Stats().FlushFailures)
+	got, _ := everything(t, db)
+	storetest.RequireSameSpans(t, want, got)
+	faulty.Clear()
+	require.NoError(t, db.Flush())
+	b := g.Batch(60)
+	require.NoError(t, db.Append(t.Context(), b))
+	merge(want, b)
+	got, _ = everything(t, db)
+	storetest.RequireSameSpans(t, want, got)
+}
