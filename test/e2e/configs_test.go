@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -191,6 +192,30 @@ func TestMetricNames(t *testing.T) {
 		}
 		assert.GreaterOrEqual(t, m.value(name), 0.0, name)
 	}
+}
+
+// TestREDMetrics sends spans and scrapes the metrics that are made from them, under the names that Grafana asks for.
+func TestREDMetrics(t *testing.T) {
+	b := harness.Start(t, harness.Config{
+		Files: []string{"config/local.yaml"}, Overlay: harness.Set("connectors::trace_metrics::metrics_flush_interval", "500ms"),
+	})
+	shop(t, b)
+	scrape := func() exposition {
+		r := b.Do(http.MethodGet, "http://"+b.Addr("exporters::prometheus")+"/metrics", http.NoBody)
+		require.Equal(t, http.StatusOK, r.Status)
+		return exposition(r.Body)
+	}
+	harness.Poll(t, 30*time.Second, "span metrics of both services", func() error {
+		m := scrape()
+		calls := []float64{
+			m.value("traces_spanmetrics_calls_total", `service="my-service"`), m.value("traces_spanmetrics_calls_total", `service="backstage"`),
+			m.value("traces_spanmetrics_latency_count", `service="db"`, `status_code="STATUS_CODE_ERROR"`),
+		}
+		if !slices.Equal(calls, []float64{2, 1, 1}) {
+			return fmt.Errorf("they are %v", calls)
+		}
+		return nil
+	})
 }
 
 // TestReload sends SIGHUP, on which the Collector stops all components and builds them anew: what was acknowledged is

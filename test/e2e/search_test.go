@@ -88,15 +88,15 @@ func shop(t *testing.T, b *harness.Bramble) (fast, slow, other string) {
 		sendGRPC(t, b, td)
 		return id
 	}
-	fast = send(30*time.Second, 3*time.Millisecond, "my-service", "GET /fast")
-	slow = send(20*time.Second, 1500*time.Millisecond, "my-service", "GET /slow", &tracepb.ResourceSpans{
+	fast = send(15*time.Second, 3*time.Millisecond, "my-service", "GET /fast")
+	slow = send(10*time.Second, 1500*time.Millisecond, "my-service", "GET /slow", &tracepb.ResourceSpans{
 		Resource: &resourcepb.Resource{Attributes: []*commonpb.KeyValue{kv("service.name", str("db"))}},
 		ScopeSpans: []*tracepb.ScopeSpans{{Spans: []*tracepb.Span{{
 			SpanId: unhex(t, randomHex(t, 8)), Name: "SELECT", Kind: tracepb.Span_SPAN_KIND_CLIENT, Status: &tracepb.Status{Code: tracepb.Status_STATUS_CODE_ERROR},
 			Attributes: []*commonpb.KeyValue{kv("db.system", str("postgresql"))},
 		}}}},
 	})
-	other = send(10*time.Second, 3*time.Millisecond, "backstage", "GET /")
+	other = send(5*time.Second, 3*time.Millisecond, "backstage", "GET /")
 	return fast, slow, other
 }
 
