@@ -73,7 +73,7 @@ func MetricsPartial(ctx context.Context, view store.View, q *plan.Query, o Metri
 		}
 		part, err := r.metricsQuery(m, &out.Timeline, o.exemplars(q))
 		if err != nil {
-			return nil, err
+			return nil, r.cause(err)
 		}
 		out.Queries = append(out.Queries, *part)
 	}

@@ -69,6 +69,17 @@ func (r *run) err() error {
 	return nil
 }
 
+// cause returns err, or why the query was stopped if it was: what is read fails with less telling errors then.
+func (r *run) cause(err error) error {
+	if err == nil {
+		return nil
+	}
+	if stopped := r.err(); stopped != nil {
+		return stopped
+	}
+	return err
+}
+
 // each runs f for 0 to n-1 on as many goroutines as there are processors and returns the first error. After an error
 // no further call begins.
 func (r *run) each(n int, f func(i int) error) error {

@@ -84,11 +84,11 @@ func Search(ctx context.Context, view store.View, q *plan.Query, o SearchOptions
 	}
 	s := newSearch(r, q, o)
 	if err := s.find(); err != nil {
-		return nil, err
+		return nil, r.cause(err)
 	}
 	rows, err := s.rows()
 	if err != nil {
-		return nil, err
+		return nil, r.cause(err)
 	}
 	return &SearchResult{Traces: rows, Stats: r.stats()}, nil
 }

@@ -54,7 +54,7 @@ func TagNames(ctx context.Context, view store.View, scope string, o TagOptions) 
 	found := &nameSet{names: map[ast.Attr]bool{}, want: func(a ast.Attr) bool { return all || a.Scope == only }}
 	if all || known {
 		if err := t.names(found); err != nil {
-			return nil, err
+			return nil, r.cause(err)
 		}
 	}
 	out := &TagNamesResult{Stats: r.stats()}

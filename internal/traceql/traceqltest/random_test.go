@@ -270,7 +270,7 @@ func rounds(short int) int {
 func TestRandomQueries(t *testing.T) {
 	const perWorld = 60
 	ran := 0
-	for seed := range rounds(12) {
+	for seed := range rounds(6) {
 		g := generator{rand.New(rand.NewPCG(uint64(seed), 1))}
 		b := g.traces(12)
 		views := map[string]store.View{"one part": oracleView(t, b, 0), "parts of 7": oracleView(t, b, 7), "parts of 1": oracleView(t, b, 1)}
@@ -290,7 +290,7 @@ func TestRandomQueries(t *testing.T) {
 		}
 	}
 	t.Logf("%d queries", ran)
-	if ran < rounds(12)*perWorld/5 {
+	if ran < rounds(6)*perWorld/5 {
 		t.Errorf("only %d queries were valid", ran)
 	}
 }
