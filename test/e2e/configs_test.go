@@ -197,7 +197,7 @@ func TestMetricNames(t *testing.T) {
 // TestREDMetrics sends spans and scrapes the metrics that are made from them, under the names that Grafana asks for.
 func TestREDMetrics(t *testing.T) {
 	b := harness.Start(t, harness.Config{
-		Files: []string{"config/local.yaml"}, Overlay: harness.Set("connectors::trace_metrics::metrics_flush_interval", "500ms"),
+		Files: []string{"config/local.yaml"}, Overlay: harness.Set("connectors::trace_metrics::metrics_flush_interval", "1s"),
 	})
 	shop(t, b)
 	scrape := func() exposition {
