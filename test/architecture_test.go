@@ -90,6 +90,12 @@ var rules = []rule{
 		why: "the APIs only encode",
 	},
 	{
+		packages: []string{"internal/tracemetrics"},
+		own:      []string{"internal/store", "internal/spanid"},
+		deny:     []string{"net/http", "go.opentelemetry.io/collector/component"},
+		why:      "counting knows rows and pmetric, nothing of components",
+	},
+	{
 		packages: []string{"internal/exthost", "internal/webmount", "internal/procstate"},
 		why:      "glue that knows nothing of ours",
 	},
