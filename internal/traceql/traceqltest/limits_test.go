@@ -288,3 +288,17 @@ func TestExemplars(t *testing.T) { // X-40, X-41, E-82.
 		checkExemplars(t, res, &recordedCase{ID: tc.query})
 	}
 }
+
+func TestEstimate(t *testing.T) {
+	b := workload(1_000)
+	v := oracleView(t, b, 100)
+	q := compileAll(t, `{ }`, `{ 1 = 2 }`)
+	all, err := exec.Estimate(t.Context(), v, q[0], 0, 0)
+	if err != nil || all.Rows != int64(len(b.Spans)) || all.Parts != len(v.Parts()) || all.Bytes == 0 {
+		t.Errorf("%+v, %v: want all %d rows", all, err, len(b.Spans))
+	}
+	none, err := exec.Estimate(t.Context(), v, q[1], 0, 0)
+	if err != nil || none != (exec.Cost{}) {
+		t.Errorf("%+v, %v: a query that is never true costs nothing", none, err)
+	}
+}
