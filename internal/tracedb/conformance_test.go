@@ -29,13 +29,14 @@ func open(tb testing.TB, opts tracedb.Options) *tracedb.DB {
 
 func TestConformance(t *testing.T) {
 	all := map[string]tracedb.Options{
-		"tiny heads":      {Cut: tracedb.CutOptions{Spans: 70}, MaxColumns: 20},
+		"tiny blocks":     {Cut: tracedb.CutOptions{Spans: 70, MaxFrozen: 1}, MaxColumns: 20},
+		"tiny heads":      {Cut: tracedb.CutOptions{Spans: 70, MaxFrozen: 1 << 20}, MaxColumns: 20},
 		"one head":        {},
 		"every batch cut": {Cut: tracedb.CutOptions{Spans: 1}, WAL: tracedb.WALOptions{Sync: tracedb.SyncOff}},
 		"few columns":     {Cut: tracedb.CutOptions{Spans: 500}, MaxColumns: 5, WAL: tracedb.WALOptions{Sync: tracedb.SyncAlways}},
 	}
 	for name, opts := range all {
-		if name != "tiny heads" && !full() {
+		if name != "tiny blocks" && !full() {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

@@ -59,7 +59,7 @@ func crashPoints(t *testing.T, mode tracedb.SyncMode, seed uint64) int {
 	}
 	faulty.Before(func(fsx.Op, string) {
 		mu.Lock()
-		due := rng.IntN(4) == 0 && len(crashes) < 75
+		due := rng.IntN(2) == 0 && len(crashes) < 75
 		mu.Unlock()
 		if due {
 			clone()

@@ -265,7 +265,7 @@ func TestTraceMerge(t *testing.T) {
 // add up.
 func TestAllAtOnce(t *testing.T) {
 	fsys := fsx.NewMem()
-	opts := tracedb.Options{FS: fsys, Dir: "data", MemoryBytes: 3 << 20, MaintenanceInterval: time.Millisecond}
+	opts := tracedb.Options{FS: fsys, Dir: "data", MemoryBytes: 3 << 20, MaintenanceInterval: 20 * time.Millisecond}
 	db := open(t, opts)
 	var writers, others sync.WaitGroup
 	done := make(chan struct{})
@@ -284,7 +284,7 @@ func TestAllAtOnce(t *testing.T) {
 	for w := range 3 {
 		writers.Go(func() {
 			g := testkit.NewGenerator(uint64(w))
-			for range 25 {
+			for range 8 {
 				assert.NoError(t, db.Append(t.Context(), g.Batch(60)))
 			}
 		})
@@ -310,6 +310,7 @@ func TestAllAtOnce(t *testing.T) {
 		assert.NoError(t, db.Cut())
 		db.Stats()
 	})
+	loop(func() { assert.NoError(t, db.Rewrite(t.Context())) })
 	loop(func() {
 		_, ids := everything(t, db)
 		if len(ids) > 0 {
@@ -322,6 +323,8 @@ func TestAllAtOnce(t *testing.T) {
 	others.Wait()
 	st := db.Stats()
 	require.Equal(t, st.AppendedSpans, uint64(st.Spans)+deletedAndDropped(t, db, opts))
+	require.NoError(t, db.Flush())
+	st = db.Stats()
 	require.Zero(t, st.RetainedBytes)
 	require.Equal(t, st.HeadBytes, st.Memory.Used, "every byte is accounted for")
 }
