@@ -42,7 +42,7 @@ func TestCrashPoints(t *testing.T) {
 	require.GreaterOrEqual(t, points, 200, "crash points")
 }
 
-const batchesPerCrash = 25
+const batchesPerCrash = 50
 
 func crashPoints(t *testing.T, mode tracedb.SyncMode, seed uint64) int {
 	t.Helper()
@@ -59,7 +59,7 @@ func crashPoints(t *testing.T, mode tracedb.SyncMode, seed uint64) int {
 	}
 	faulty.Before(func(fsx.Op, string) {
 		mu.Lock()
-		due := rng.IntN(2) == 0 && len(crashes) < 75
+		due := rng.IntN(2) == 0 && len(crashes) < 90
 		mu.Unlock()
 		if due {
 			clone()
