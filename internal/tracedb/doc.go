@@ -1,18 +1,21 @@
-// Package tracedb is the storage engine: it makes batches of spans durable in a write-ahead log and searchable in
-// memory. DB implements store.Store.
+// Package tracedb is the storage engine: it makes batches of spans durable in a write-ahead log, searchable in memory
+// at once, and writes them as immutable blocks. DB implements store.Store.
 //
 // # Directory
 //
-//	LOCK         exclusive; a second process fails at once
-//	format.json  version of the layout; an unknown one is refused
-//	wal/         segments of the write-ahead log
+//	LOCK           exclusive; a second process fails at once
+//	format.json    version of the layout; an unknown one is refused
+//	manifest.json  live blocks and the mark up to which the log is in them
+//	wal/           segments of the write-ahead log
+//	blocks/        a directory per block; *.tmp and *.deleted are leftovers
+//	quarantine/    damaged blocks, each with reason.txt
 //
 // # Parts
 //
-// Spans live in the live head, to which Append adds, and in frozen heads, which were cut from it and never change.
-// The immutable struct state names them; a View is a counted reference to one. Whoever changes the set of parts makes
-// a new state (DB.mu) and publishes it with one atomic store. A head's bytes return to the budget when the last state
-// that names it is released.
+// Spans live in the live head, to which Append adds, in frozen heads, which were cut from it and never change, and in
+// blocks. The immutable struct state names them; a View is a counted reference to one. Whoever changes the set of parts
+// makes a new state (DB.mu) and publishes it with one atomic store. A head's bytes return to the budget, and a block's
+// directory goes, when the last state that names it is released.
 //
 // # Order
 //
@@ -21,16 +24,20 @@
 // an older one, every later record is not. Deleting a trace is a record too and holds the gate for writing, so that
 // it covers exactly the spans accepted before it, also when replayed.
 //
-// A frozen head leaves by DB.retire: its state goes, then the log up to its mark. Today the only reason to leave is
-// retention (DropReason). Blocks plug in there: write the oldest frozen head's Part as a block, name it in the
-// manifest, publish a state that has the block instead of the head, retire the head.
+// A frozen head leaves oldest first: its block is complete and durable, then the manifest names the block and the mark,
+// then a state has the block instead of the head, then the log up to the mark is freed. DB.save, under DB.commit, is the
+// only one to write manifests, and takes changed overlays with it. If it fails either manifest may be on disk, so
+// that a job stays pending until it is finished, and its block stays on disk until a manifest without it is.
 //
 // # Deletions
 //
-// A deleted trace's rows are masked: a wrapper around the part renumbers what is left, so that no query can see them.
+// The log record makes a deletion durable. In heads the rows are masked: a wrapper around the part renumbers what is
+// left; when the head is written they are left out. In blocks the overlay notes the trace and the rows are masked too,
+// until the block is written anew (PurgeAfter, Rewrite). A record that is replayed erases in blocks as well: a record
+// behind the mark is newer than every span in blocks.
 //
 // # Goroutines and locks
 //
-// One goroutine (DB.maintain) cuts and drops by age, size and free disk; the log has its own. Close ends and awaits
-// them. Lock order: gate, dropping, mu.
+// DB.maintain cuts by age and applies retention, DB.flushLoop writes blocks, the log has its own. Close ends and awaits
+// them. Lock order: flushing, gate, commit, mu.
 package tracedb
