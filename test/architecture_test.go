@@ -128,19 +128,18 @@ func TestWhoMayImportWhom(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps", "./internal/...", "./exporters/...", "./processors/...", "./components/...")
 	cmd.Dir = ".."
 	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		t.Fatalf("go list: %s", exit.Stderr)
 	}
 	require.NoError(t, err)
 	seen := 0
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p listed
-		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
 			break
-		} else {
-			require.NoError(t, err)
 		}
+		require.NoError(t, err)
 		seen++
 		own, ok := strings.CutPrefix(p.ImportPath, module+"/")
 		require.True(t, ok, p.ImportPath)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,11 +56,10 @@ func run(o options) error {
 		return err
 	}
 	defer func() { _ = srv.Stop() }()
+	last := requests[len(requests)/2].Trace
 	if err := fill(o.endpoint, requests); err != nil {
 		return err
 	}
-	last := requests[len(requests)/2].Trace
-	requests = nil
 	_, waited := srv.Settle(2 * time.Minute)
 	fmt.Printf("%d spans in %d traces stored; settled after %.0f s\n", tr.spans, tr.traces, waited.Seconds())
 	fmt.Printf("%-28s %9s %9s %9s %10s %10s\n", "query", "p50 ms", "p99 ms", "CPU ms", "hits", "truth")
@@ -125,8 +125,8 @@ func ask(srv *target.Server, o options, q query, w window) (bool, error) {
 		params.Set(k, v)
 	}
 	if !q.untimed {
-		params.Set("start", fmt.Sprint(w.start))
-		params.Set("end", fmt.Sprint(w.end))
+		params.Set("start", strconv.FormatInt(w.start, 10))
+		params.Set("end", strconv.FormatInt(w.end, 10))
 	}
 	target := o.query + q.path
 	if len(params) > 0 {

@@ -12,12 +12,13 @@ import (
 	"go.opentelemetry.io/collector/extension/extensiontest"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
 	"github.com/bramble-tracing/bramble/components/tracestoreextension/internal/metadata"
 	"github.com/bramble-tracing/bramble/components/tracestoreextension/internal/metadatatest"
 	"github.com/bramble-tracing/bramble/internal/procstate"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/testkit"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
 func config(dir string) *Config {

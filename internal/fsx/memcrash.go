@@ -1,6 +1,7 @@
 package fsx
 
 import (
+	"maps"
 	"math/rand/v2"
 	"time"
 )
@@ -108,9 +109,7 @@ func (c *cloner) clone(n *node) *node {
 	d.modTime = n.modTime
 	c.done[n] = d
 	names := make(map[string]*node, len(n.disk))
-	for name, child := range n.disk {
-		names[name] = child
-	}
+	maps.Copy(names, n.disk)
 	for _, op := range c.kept {
 		for _, e := range op.edits {
 			if e.dir == n {

@@ -51,7 +51,10 @@ func TestConversionsAgree(t *testing.T) {
 // TestAttributesKeepTheirOrder also covers keys that occur twice, which pdata's Put would merge.
 func TestAttributesKeepTheirOrder(t *testing.T) {
 	attrs := []store.Attr{
-		{Key: "b", Value: store.Int(1)}, {Key: "a", Value: store.Int(2)}, {Key: "b", Value: store.String("x")}, {Key: "", Value: store.Empty()},
+		{Key: "b", Value: store.Int(1)},
+		{Key: "a", Value: store.Int(2)},
+		{Key: "b", Value: store.String("x")},
+		{Key: "", Value: store.Empty()},
 		{Key: "m", Value: store.Map(store.Attr{Key: "k", Value: store.Int(1)}, store.Attr{Key: "k", Value: store.Int(2)})},
 	}
 	b := &store.Batch{Resources: []store.Resource{{Attrs: attrs}}, Scopes: []store.Scope{{Attrs: attrs}}, Spans: []store.Span{{Attrs: attrs}}}

@@ -31,8 +31,16 @@ func TestMatchSpan(t *testing.T) {
 		}},
 		{"E-10, E-12, E-23", store.OpNe, values{str("a")}, "", map[bool][]values{
 			true: {{str("b")}, {str("b"), str("c")}, {store.Array(str("b"))}, {store.Array()}, {num(1), str("b")}, {store.Array(num(1), str("b"))}},
-			false: {none, {num(1)}, {str("a")}, {str("b"), str("a")}, {store.Array(str("b"), str("a"))}, {store.Array(num(1))}, {store.Empty()},
-				{store.Array(store.Array(str("b")))}},
+			false: {
+				none,
+				{num(1)},
+				{str("a")},
+				{str("b"), str("a")},
+				{store.Array(str("b"), str("a"))},
+				{store.Array(num(1))},
+				{store.Empty()},
+				{store.Array(store.Array(str("b")))},
+			},
 		}},
 		{"E-13", store.OpEq, values{flt(2)}, "", map[bool][]values{true: {{num(2)}, {flt(2)}}, false: {{num(3)}, {str("2")}, {flt(math.NaN())}}}},
 		{"E-13", store.OpGt, values{flt(1.5)}, "", map[bool][]values{true: {{num(2)}, {flt(math.Inf(1))}}, false: {{num(1)}, {num(-9)}, {flt(math.NaN())}, {store.Bool(true)}}}},

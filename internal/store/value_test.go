@@ -17,7 +17,7 @@ func TestScalars(t *testing.T) {
 	require.True(t, store.Bool(true).Bool())
 	require.False(t, store.Bool(false).Bool())
 	require.NotEqual(t, store.String("a"), store.Bytes("a"))
-	require.NotEqual(t, store.Empty(), store.Value{})
+	require.NotEqual(t, store.Value{}, store.Empty())
 	require.Equal(t, store.Float(math.NaN()), store.Float(math.NaN()), "equal if the bits are")
 	require.NotEqual(t, store.Float(0), store.Float(math.Copysign(0, -1)))
 	require.Equal(t, "map", store.TypeMap.String())

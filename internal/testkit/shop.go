@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
@@ -176,7 +177,7 @@ func (t *tracer) message(p node) {
 		str("messaging.operation.type", "send"),
 		str("messaging.destination.name", topic),
 		str("messaging.message.id", fmt.Sprintf("%016x", t.rng.Uint64())),
-		str("messaging.destination.partition.id", fmt.Sprint(t.rng.IntN(12))),
+		str("messaging.destination.partition.id", strconv.Itoa(t.rng.IntN(12))),
 		num("messaging.message.body.size", int64(200+t.rng.IntN(4000))),
 		str("shop.order.id", t.order),
 		str("messaging.client.id", fmt.Sprintf("shop-producer-%d", t.rng.IntN(24))),
@@ -188,7 +189,7 @@ func (t *tracer) message(p node) {
 		str("messaging.destination.name", topic),
 		str("messaging.consumer.group.name", services[callee]),
 		num("messaging.kafka.offset", int64(t.rng.IntN(1<<30))),
-		str("messaging.destination.partition.id", fmt.Sprint(t.rng.IntN(12))),
+		str("messaging.destination.partition.id", strconv.Itoa(t.rng.IntN(12))),
 		str("shop.order.id", t.order),
 		str("shop.user.id", t.user),
 	)

@@ -94,7 +94,7 @@ func TestGeneratorsAreDeterministic(t *testing.T) {
 	require.Equal(t, testkit.NewNasty(7).Batch(300), testkit.NewNasty(7).Batch(300))
 	g := testkit.NewGenerator(7)
 	require.NotEqual(t, g.Batch(500), g.Batch(500), "each call makes new traces")
-	require.Equal(t, 500, len(testkit.NewNasty(1).Batch(500).Spans))
+	require.Len(t, testkit.NewNasty(1).Batch(500).Spans, 500)
 	require.GreaterOrEqual(t, testkit.NewGenerator(7).Traces(500).SpanCount(), 500)
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -251,7 +250,7 @@ func damagedBlock(t *testing.T, fsys fsx.FS, name string, all int) {
 	require.NoError(t, db.Flush(), name)
 	st := db.Stats()
 	if !failed && st.Quarantined == 0 {
-		require.True(t, strings.Contains(name, "flipped"), name) // A byte that nothing above had to read.
+		require.Contains(t, name, "flipped", name) // A byte that nothing above had to read.
 		require.Equal(t, all, st.Spans, name)
 		return
 	}

@@ -111,15 +111,11 @@ func (db *DB) step(erasedBefore time.Time) (worked bool, err error) {
 		return false, fmt.Errorf("put %s in use: %w", db.pending.source(), err)
 	}
 	db.pending = nil
-	return true, db.emptyTrashLater()
-}
-
-// emptyTrashLater tries to remove what a job replaced; failing is not the job's failure.
-func (db *DB) emptyTrashLater() error {
+	// What the job replaced is removed; failing to is not the job's failure, and is tried again.
 	if err := db.emptyTrash(); err != nil {
 		call(db.opts.Listener.Error, err)
 	}
-	return nil
+	return true, nil
 }
 
 // nextJob writes the oldest frozen head as a block or, if there is none, a block anew. It returns nil if there is nothing

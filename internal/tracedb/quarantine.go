@@ -90,8 +90,7 @@ func (db *DB) quarantine(id string, why error) {
 	if err != nil {
 		call(db.opts.Listener.Error, fmt.Errorf("quarantine block %s: %w", id, err))
 	}
-	var corrupt *store.CorruptionError
-	if errors.As(why, &corrupt) {
+	if corrupt, ok := errors.AsType[*store.CorruptionError](why); ok {
 		call(db.opts.Listener.Corrupt, corrupt)
 	}
 }

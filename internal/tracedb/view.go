@@ -92,8 +92,7 @@ func (v *View) Trace(ctx context.Context, id spanid.TraceID, maxBytes int64) (*s
 		if rows, err = v.parts[i].TraceRows(ctx, id, rows[:0]); err == nil {
 			err = g.addAll(ctx, v.parts[i], rows)
 		}
-		var corrupt *store.CorruptionError
-		if errors.As(err, &corrupt) {
+		if corrupt, ok := errors.AsType[*store.CorruptionError](err); ok {
 			damaged = "a damaged part of the store may have more spans of the trace: " + corrupt.Error()
 			continue
 		}

@@ -152,19 +152,20 @@ func (p *Predicates) regex(c store.Column) *regexp.Regexp {
 
 // Text returns a predicate as text, for messages.
 func Text(p *store.Predicate) string {
-	out := fmt.Sprintf("{%s %q %s", p.Column.Scope, p.Column.Name, p.Op)
+	var out strings.Builder
+	fmt.Fprintf(&out, "{%s %q %s", p.Column.Scope, p.Column.Name, p.Op)
 	if p.Regex != nil {
-		out += fmt.Sprintf(" %q", p.Regex)
+		fmt.Fprintf(&out, " %q", p.Regex)
 	}
 	for _, v := range p.Values {
 		switch v.Type {
 		case store.TypeInt:
-			out += fmt.Sprintf(" %d", v.Int())
+			fmt.Fprintf(&out, " %d", v.Int())
 		case store.TypeFloat:
-			out += fmt.Sprintf(" %v (float)", v.Float())
+			fmt.Fprintf(&out, " %v (float)", v.Float())
 		default:
-			out += fmt.Sprintf(" %s(%d, %.80q)", v.Type, v.Num, v.Str)
+			fmt.Fprintf(&out, " %s(%d, %.80q)", v.Type, v.Num, v.Str)
 		}
 	}
-	return out + "}"
+	return out.String() + "}"
 }

@@ -223,7 +223,7 @@ func (a Attr) Label() string {
 
 // quoteName quotes a name with characters that end names, and an unscoped one that would be read as a number.
 func quoteName(name string, unscoped bool) string {
-	plain := name != "" && !(unscoped && name[0] >= '0' && name[0] <= '9')
+	plain := name != "" && (!unscoped || name[0] < '0' || name[0] > '9')
 	for _, r := range name {
 		if EndsName(r) || r == '"' || r == '\\' {
 			plain = false

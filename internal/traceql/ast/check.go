@@ -160,7 +160,7 @@ func checkBinary(b *Binary) (Type, error) {
 	if b.Op == OpRegex || b.Op == OpNotRegex {
 		return TypeBool, checkRegex(b, l, r)
 	}
-	if l != r && l != TypeAttribute && r != TypeAttribute && !(l.Numeric() && r.Numeric()) {
+	if l != r && l != TypeAttribute && r != TypeAttribute && (!l.Numeric() || !r.Numeric()) {
 		return l, fmt.Errorf("both sides of %s must be of the same type: %s is of type %s, %s of type %s", b.Op, b.L, l, b.R, r)
 	}
 	for _, t := range []Type{l, r} {

@@ -1,6 +1,9 @@
 package ast
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Expr is a field expression: what stands in a filter, in by() and in an aggregate.
 type Expr interface {
@@ -146,10 +149,8 @@ func Attrs(dst []Attr, x Expr) []Attr {
 
 // AddAttr appends an attribute unless dst has it.
 func AddAttr(dst []Attr, a Attr) []Attr {
-	for _, have := range dst {
-		if have == a {
-			return dst
-		}
+	if slices.Contains(dst, a) {
+		return dst
 	}
 	return append(dst, a)
 }

@@ -1,6 +1,7 @@
 package ast
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,9 +22,9 @@ type Hint struct {
 
 // Hint returns the value of a hint.
 func (q *Query) Hint(name string) (Static, bool) {
-	for i := len(q.Hints) - 1; i >= 0; i-- {
-		if q.Hints[i].Name == name {
-			return q.Hints[i].Value, true
+	for _, v := range slices.Backward(q.Hints) {
+		if v.Name == name {
+			return v.Value, true
 		}
 	}
 	return Static{}, false

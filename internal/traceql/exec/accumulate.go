@@ -2,6 +2,7 @@ package exec
 
 import (
 	"math"
+	"strings"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
@@ -53,10 +54,12 @@ func newAccumulator(r *run, q *plan.MetricsQuery, t *Timeline, exemplars bool) *
 // of returns the series of a group.
 func (a *accumulator) of(group []ast.Static) (*accSeries, error) {
 	key := ""
+	var keySb56 strings.Builder
 	for _, v := range group {
 		k := valueKey(v)
-		key += k + "\x00"
+		keySb56.WriteString(k + "\x00")
 	}
+	key += keySb56.String()
 	if s, ok := a.series[key]; ok {
 		return s, nil
 	}

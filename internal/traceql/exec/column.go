@@ -85,7 +85,6 @@ func toValue(s ast.Static) store.Value {
 
 // columns is a set of attributes that are read together. Indexes are positions in a chunk's vectors.
 type columns struct {
-	attrs []ast.Attr
 	cols  []store.Column
 	index map[store.Column]int
 }

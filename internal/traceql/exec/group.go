@@ -1,6 +1,8 @@
 package exec
 
 import (
+	"slices"
+
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
 )
@@ -46,7 +48,7 @@ func (g *grouping) combine(codes []uint32, values []ast.Static) {
 			if !ok {
 				next = uint32(len(g.groups)) //nolint:gosec // At most one per row.
 				known[key] = next
-				tuple := append(old[id][:len(old[id]):len(old[id])], values[codes[i]])
+				tuple := slices.Concat(old[id], values[codes[i]:codes[i]+1])
 				g.groups = append(g.groups, tuple)
 			}
 			lastKey, lastID = key, next

@@ -154,9 +154,9 @@ func (a *shownAttr) shownValue(e *env) ast.Static {
 		return v
 	}
 	e.buf = e.chunk.vecs[a.column].AppendTo(e.buf[:0], e.i)
-	for k := len(e.buf) - 1; k >= 0; k-- {
+	for k, v := range slices.Backward(e.buf) {
 		if len(a.tests) == 0 || matchesAny(a.tests, e.buf[k:k+1]) {
-			return toStatic(a.Attr, e.buf[k])
+			return toStatic(a.Attr, v)
 		}
 	}
 	return ast.Static{}

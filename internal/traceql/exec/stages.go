@@ -3,7 +3,9 @@ package exec
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
 	"github.com/bramble-tracing/bramble/internal/traceql/plan"
@@ -156,7 +158,7 @@ func (e *evaluator) spansetOp(r *run, t *trace, op *ast.SpansetOp, set spanset) 
 	case op.Op == ast.OpAnd && len(rs) == 0:
 		return nil, nil
 	case op.Op.Logical():
-		out.spans = union(t, append(ls[:len(ls):len(ls)], rs...))
+		out.spans = union(t, append(slices.Clip(ls), rs...))
 	default:
 		out.spans = indexes(t.tree.structural(op.Op, marks(t, ls), marks(t, rs)))
 	}
@@ -210,7 +212,7 @@ func (e *evaluator) group(t *trace, g *ast.GroupBy, set spanset) []spanset {
 			if got.IsNil() {
 				got = ast.String("nil") // S-29.
 			}
-			attrs := append(set.attrs[:len(set.attrs):len(set.attrs)], Attr{g.String(), got})
+			attrs := slices.Concat(set.attrs, []Attr{{g.String(), got}})
 			out = append(out, spanset{attrs: attrs})
 		}
 		out[i].spans = append(out[i].spans, n)
@@ -227,10 +229,12 @@ func valueKey(s ast.Static) string {
 		return "f" + strconv.FormatUint(math.Float64bits(s.F), 16)
 	case ast.TypeArray:
 		key := "a"
+		var keySb230 strings.Builder
 		for _, e := range s.Elems {
 			k := valueKey(e)
-			key += strconv.Itoa(len(k)) + ":" + k
+			keySb230.WriteString(strconv.Itoa(len(k)) + ":" + k)
 		}
+		key += keySb230.String()
 		return key
 	}
 	return string(rune('A'+int(s.Type))) + strconv.FormatInt(s.N, 10)
@@ -250,7 +254,7 @@ func (e *evaluator) scalarFilter(t *trace, f *ast.ScalarFilter, set spanset) []s
 	if got.IsNil() || !plan.Compare(f.Op, got, number.Value, nil) {
 		return nil
 	}
-	set.attrs = append(set.attrs[:len(set.attrs):len(set.attrs)], Attr{a.String(), got})
+	set.attrs = append(slices.Clip(set.attrs), Attr{a.String(), got})
 	return []spanset{set}
 }
 

@@ -189,7 +189,7 @@ func (l *Lexer) scopedIntrinsic(start Pos, word string) Token {
 	t := l.token(start, Intrinsic)
 	i, ok := ast.ParseIntrinsic(t.Text)
 	if !ok {
-		t.Kind, t.Err = Invalid, fmt.Sprintf("unknown intrinsic %s", shorten(t.Text))
+		t.Kind, t.Err = Invalid, "unknown intrinsic "+shorten(t.Text)
 		return t
 	}
 	t.Attr = ast.IntrinsicAttr(i)

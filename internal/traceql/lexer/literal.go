@@ -130,10 +130,17 @@ var units = []struct {
 	length   time.Duration
 	fraction bool
 }{
-	{"ns", time.Nanosecond, true}, {"us", time.Microsecond, true}, {"µs", time.Microsecond, true},
-	{"μs", time.Microsecond, true}, {"ms", time.Millisecond, true}, {"s", time.Second, true},
-	{"m", time.Minute, true}, {"h", time.Hour, true}, {"d", 24 * time.Hour, false},
-	{"w", 7 * 24 * time.Hour, false}, {"y", 365 * 24 * time.Hour, false},
+	{"ns", time.Nanosecond, true},
+	{"us", time.Microsecond, true},
+	{"µs", time.Microsecond, true},
+	{"μs", time.Microsecond, true},
+	{"ms", time.Millisecond, true},
+	{"s", time.Second, true},
+	{"m", time.Minute, true},
+	{"h", time.Hour, true},
+	{"d", 24 * time.Hour, false},
+	{"w", 7 * 24 * time.Hour, false},
+	{"y", 365 * 24 * time.Hour, false},
 }
 
 // ParseDuration reads a duration in Prometheus's or Go's notation (L-04).

@@ -1,6 +1,8 @@
 package parser
 
 import (
+	"slices"
+
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
 	"github.com/bramble-tracing/bramble/internal/traceql/lexer"
 )
@@ -144,7 +146,7 @@ func asMetrics(o operand) ast.Metrics {
 // withStage adds a second stage to bracketed metrics.
 func withStage(m ast.Metrics, s ast.SecondStage) ast.Metrics {
 	if have, ok := m.(*ast.MetricsStages); ok {
-		return &ast.MetricsStages{X: have.X, Stages: append(have.Stages[:len(have.Stages):len(have.Stages)], s)}
+		return &ast.MetricsStages{X: have.X, Stages: append(slices.Clip(have.Stages), s)}
 	}
 	return &ast.MetricsStages{X: m, Stages: []ast.SecondStage{s}}
 }

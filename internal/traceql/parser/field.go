@@ -75,7 +75,8 @@ func (p *parser) binary(least int) (ast.Expr, error) {
 // (L-22).
 func (p *parser) prefix() (ast.Expr, error) {
 	t := p.peek()
-	op, least := ast.OpNone, 0
+	var op ast.Op
+	var least int
 	switch t.Kind {
 	case lexer.Minus:
 		op, least = ast.OpSub, ast.PrecAdd+1

@@ -177,11 +177,13 @@ func attrText(attrs []ast.Attr) string {
 		return "none"
 	}
 	s := ""
+	var sSb180 strings.Builder
 	for i, a := range attrs {
 		if i > 0 {
-			s += ", "
+			sSb180.WriteString(", ")
 		}
-		s += a.String()
+		sSb180.WriteString(a.String())
 	}
+	s += sSb180.String()
 	return s
 }

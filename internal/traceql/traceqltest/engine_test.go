@@ -2,7 +2,6 @@ package traceqltest
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -127,7 +126,7 @@ func TestRandomQueriesOnEngine(t *testing.T) {
 			want := naiveLines(b, q.Pipeline)
 			for name, v := range views {
 				if got := engineLines(t, v, query); !slices.Equal(got, want) {
-					t.Fatalf("seed %d, %s: %s\n%s\ngot:\n%s\nwant:\n%s", seed, name, query, fmt.Sprint(explain(query)), strings.Join(got, "\n"), strings.Join(want, "\n"))
+					t.Fatalf("seed %d, %s: %s\n%s\ngot:\n%s\nwant:\n%s", seed, name, query, explain(query), strings.Join(got, "\n"), strings.Join(want, "\n"))
 				}
 			}
 		}

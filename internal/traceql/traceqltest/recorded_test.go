@@ -205,7 +205,7 @@ func plainTags(s string) (map[string]string, bool) {
 		out[k] = v
 		return out, err == nil
 	}
-	for _, f := range strings.Fields(s) {
+	for f := range strings.FieldsSeq(s) {
 		k, v, ok := strings.Cut(f, "=")
 		if _, twice := out[k]; !ok || twice {
 			return nil, false

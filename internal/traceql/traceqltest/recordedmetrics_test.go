@@ -114,17 +114,19 @@ func seriesLines(res *exec.MetricsResult, c *recordedCase) []string {
 		}
 		line := labels
 		n := 0
+		var lineSb117 strings.Builder
 		for _, p := range s.Samples {
 			if c.DropZero && p.Value == 0 {
 				continue
 			}
 			n++
 			if strings.HasPrefix(c.Path, "/api/metrics/query?") {
-				line += " " + number(p.Value)
+				lineSb117.WriteString(" " + number(p.Value))
 			} else {
-				line += fmt.Sprintf(" %d:%s", p.Millis-t0/1e6, number(p.Value))
+				fmt.Fprintf(&lineSb117, " %d:%s", p.Millis-t0/1e6, number(p.Value))
 			}
 		}
+		line += lineSb117.String()
 		if n > 0 {
 			out = append(out, line)
 		}
@@ -193,14 +195,16 @@ func recordedSeries(t *testing.T, body json.RawMessage, c *recordedCase) []strin
 			continue
 		}
 		n := 0
+		var lineSb196 strings.Builder
 		for _, p := range s.Samples {
 			if c.DropZero && num(p.Value) == 0 {
 				continue
 			}
 			n++
 			ms, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimPrefix(p.TimestampMs, "T0"), "ms"), 10, 64)
-			line += fmt.Sprintf(" %d:%s", ms, number(num(p.Value)))
+			fmt.Fprintf(&lineSb196, " %d:%s", ms, number(num(p.Value)))
 		}
+		line += lineSb196.String()
 		if n > 0 {
 			out = append(out, line)
 		}

@@ -216,13 +216,15 @@ func metricsLines(res *exec.MetricsResult, o *exec.MetricsOptions) ([]string, er
 		for _, p := range s.Samples {
 			values[(p.Millis*1e6-t.Start+t.Step-1)/t.Step-1] = p.Value
 		}
+		var lineSb219 strings.Builder
 		for _, v := range values {
 			if math.IsNaN(v) {
-				line += " _"
+				lineSb219.WriteString(" _")
 				continue
 			}
-			line += " " + formatNumber(v)
+			lineSb219.WriteString(" " + formatNumber(v))
 		}
+		line += lineSb219.String()
 		out = append(out, line)
 	}
 	return out, nil

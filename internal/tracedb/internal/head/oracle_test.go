@@ -238,7 +238,7 @@ func TestSameAsOracle(t *testing.T) {
 			require.NoError(t, err)
 			b, err := got.Attributes(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, len(a), len(b))
+			require.Len(t, b, len(a))
 			for i := range a {
 				require.Equal(t, a[i].Column, b[i].Column)
 				require.Equal(t, a[i].Rows, b[i].Rows, "%v %v", a[i].Column, a[i].Type)

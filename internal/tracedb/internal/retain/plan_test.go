@@ -10,7 +10,9 @@ import (
 
 func TestPlan(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	item := func(id string, age time.Duration, bytes int64) Item { return Item{ID: id, Newest: now.Add(-age), Bytes: bytes} }
+	item := func(id string, age time.Duration, bytes int64) Item {
+		return Item{ID: id, Newest: now.Add(-age), Bytes: bytes}
+	}
 	blocks := []Item{item("new", time.Hour, 10), item("old", 9*time.Hour, 30), item("middle", 5*time.Hour, 20)}
 	heads := []Item{item("h1", 3*time.Hour, 5), item("h2", time.Minute, 5)}
 	late := []Item{item("h1", time.Minute, 5), item("h2", 8*time.Hour, 5)}
