@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -105,7 +106,7 @@ func TestCrashData(t *testing.T) {
 		assert.Positive(t, kinds[k], "%s of %v", k, kinds)
 	}
 	require.NoError(t, f.Truncate(100))
-	got := outcomes(m, func(c *Mem) string { return fmt.Sprint(len(contents("f")(c)) == 100) })
+	got := outcomes(m, func(c *Mem) string { return strconv.FormatBool(len(contents("f")(c)) == 100) })
 	assert.Len(t, got, 2, "a truncation may be lost")
 	require.NoError(t, f.Sync())
 	assert.Equal(t, map[string]int{kept[:100]: 400}, outcomes(m, contents("f")))

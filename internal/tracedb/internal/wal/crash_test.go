@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -38,9 +39,7 @@ func (j *journal) copy() map[uint64]string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	c := make(map[uint64]string, len(j.acked))
-	for k, v := range j.acked {
-		c[k] = v
-	}
+	maps.Copy(c, j.acked)
 	return c
 }
 
