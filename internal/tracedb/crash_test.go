@@ -43,6 +43,7 @@ func TestCrashPoints(t *testing.T) {
 	if full() {
 		want = 1000
 	}
+	t.Logf("%d crash points", points)
 	require.GreaterOrEqual(t, points, want, "crash points")
 }
 
@@ -85,13 +86,15 @@ func crashPoints(t *testing.T, mode tracedb.SyncMode, seed uint64) int {
 		begun = i + 1
 		mu.Unlock()
 		require.NoError(t, db.Append(t.Context(), b))
+		mu.Lock()
 		written = i + 1
+		mu.Unlock()
 		if mode != tracedb.SyncAlways && i%7 == 6 {
 			require.NoError(t, db.Sync())
 		}
 		if mode == tracedb.SyncAlways || i%7 == 6 {
 			mu.Lock()
-			safe = written
+			safe = i + 1
 			mu.Unlock()
 		}
 		clone()
