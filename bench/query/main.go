@@ -63,7 +63,7 @@ func run(o options) error {
 	_, waited := srv.Settle(2 * time.Minute)
 	fmt.Printf("%d spans in %d traces stored; settled after %.0f s\n", tr.spans, tr.traces, waited.Seconds())
 	fmt.Printf("%-28s %9s %9s %9s %10s %10s\n", "query", "p50 ms", "p99 ms", "CPU ms", "hits", "truth")
-	window := window{start: begin.Add(-24 * time.Hour).Unix(), end: time.Now().Add(time.Minute).Unix()}
+	window := window{start: begin.Add(-6 * time.Hour).Unix(), end: time.Now().Add(time.Minute).Unix()}
 	wrong := 0
 	for _, q := range table(tr, last) {
 		ok, err := ask(srv, o, q, window)
