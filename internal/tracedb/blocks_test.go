@@ -324,7 +324,8 @@ func TestFlushKeepsFailing(t *testing.T) {
 	var err error
 	for range 20 {
 		b := g.Batch(60)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		// Only the append that waits for the flush may run into this, however busy the machine is.
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		err = db.Append(ctx, b)
 		cancel()
 		if err != nil {
