@@ -176,7 +176,7 @@ func TestInterop(t *testing.T) {
 	root, err := filepath.Abs("../../../../test/interop")
 	require.NoError(t, err)
 	if _, err := os.Stat(filepath.Join(root, "node_modules")); err != nil {
-		t.Skip("test/interop/node_modules is missing: run `npm ci` in test/interop, or `make check-full`")
+		t.Skip("test/interop/node_modules is missing: run `make test-deps`")
 	}
 	node, err := exec.LookPath("node")
 	if err != nil {
