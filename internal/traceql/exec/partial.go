@@ -11,7 +11,9 @@ import (
 )
 
 // Partial is the outcome of a metrics query over a part of the data: sums that can be added to those of other parts.
-// Federation sends it. It must be merged and finished with the same query and timeline.
+// Federation sends it (MarshalBinary), merges and finishes it: a coordinator asks all stores for MetricsPartial with the
+// same query, Start, End and Step (not 0, so that nobody chooses another one), merges in any order, and calls Finish once.
+// What is not additive (quantiles, averages, topk, comparisons, arithmetic between series) is done by Finish alone.
 type Partial struct {
 	Timeline Timeline
 	Queries  []QueryPartial // One per metrics function, as in plan.Query.Metrics.
@@ -58,7 +60,8 @@ func labelKey(labels []Attr) string {
 	return b.String()
 }
 
-// Merge adds other to p. Other must not be used afterwards.
+// Merge adds other to p. Other must not be used afterwards. Both must be of the same query and range, which is checked as
+// far as they show it.
 func (p *Partial) Merge(other *Partial) error {
 	if p.Timeline != other.Timeline || len(p.Queries) != len(other.Queries) {
 		return errors.New("merge metrics: the partial results are not of the same query and range")

@@ -1,7 +1,6 @@
 package exec
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -44,12 +43,7 @@ func TagValues(ctx context.Context, view store.View, a ast.Attr, o TagOptions) (
 	for v := range found.values {
 		out.Values = append(out.Values, v)
 	}
-	slices.SortFunc(out.Values, func(a, b TagValue) int {
-		if c := cmp.Compare(a.Type, b.Type); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.Value, b.Value)
-	})
+	slices.SortFunc(out.Values, compareTagValues)
 	return out, nil
 }
 

@@ -1,6 +1,7 @@
 package traceqltest
 
 import (
+	"context"
 	"os"
 	"strconv"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/testkit"
+	"github.com/bramble-tracing/bramble/internal/tracedb"
 	"github.com/bramble-tracing/bramble/internal/traceql"
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
 	"github.com/bramble-tracing/bramble/internal/traceql/exec"
@@ -45,9 +47,13 @@ func benchSpans() int {
 	return 100_000
 }
 
-// benchView fills a store with the reference workload, in blocks of up to 300,000 spans and a head.
+// benchView fills a store with the reference workload, in blocks of up to 300,000 spans and a head. With
+// BRAMBLE_BENCH_DIR it is kept there, to be used again, and has the options of a store as it is shipped.
 func benchView(b *testing.B) store.View {
 	b.Helper()
+	if dir := os.Getenv("BRAMBLE_BENCH_DIR"); dir != "" {
+		return keptView(b, dir)
+	}
 	g := testkit.NewGenerator(1)
 	g.SetTime(time.Unix(0, Epoch))
 	db := engine(b)
@@ -69,6 +75,43 @@ func benchView(b *testing.B) store.View {
 	v, err := db.View()
 	if err != nil {
 		b.Fatal(err)
+	}
+	b.Cleanup(v.Release)
+	return v
+}
+
+// keptView opens the store in dir and fills it first if it is empty.
+func keptView(b *testing.B, dir string) store.View {
+	b.Helper()
+	db, err := tracedb.Open(b.Context(), tracedb.Options{Dir: dir, MemoryBytes: 1 << 30})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := db.Close(context.WithoutCancel(b.Context())); err != nil {
+			b.Error(err)
+		}
+	})
+	v, err := db.View()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if len(v.Parts()) == 0 {
+		v.Release()
+		g := testkit.NewGenerator(1)
+		n := benchSpans()
+		g.SetTime(time.Now().Add(-time.Duration(float64(n) / 21.3 / 50 * float64(time.Second))))
+		for have := 0; have < n; {
+			batch := g.Batch(1000)
+			if err := db.Append(b.Context(), batch); err != nil {
+				b.Fatal(err)
+			}
+			have += len(batch.Spans)
+		}
+		awaitBlocks(b, db)
+		if v, err = db.View(); err != nil {
+			b.Fatal(err)
+		}
 	}
 	b.Cleanup(v.Release)
 	return v

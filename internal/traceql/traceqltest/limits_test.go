@@ -176,14 +176,6 @@ func TestBudget(t *testing.T) {
 // TestPartialsMerge splits spans by trace over several stores, as federation does, and compares with one store.
 func TestPartialsMerge(t *testing.T) {
 	b := workload(3_000)
-	shards := [3]*store.Batch{}
-	for i := range shards {
-		shards[i] = &store.Batch{Resources: b.Resources, Scopes: b.Scopes}
-	}
-	for _, s := range b.Spans {
-		shard := shards[s.TraceID.Hash()%3]
-		shard.Spans = append(shard.Spans, s)
-	}
 	o := exec.MetricsOptions{Start: Epoch, End: Epoch + int64(time.Minute), Step: 5 * time.Second, Exemplars: -1}
 	for _, q := range compileAll(t,
 		`{ } | rate() by(resource.service.name)`, `{ } | avg_over_time(duration) by(kind) | topk(2)`, `{ } | min_over_time(duration)`,
@@ -196,9 +188,14 @@ func TestPartialsMerge(t *testing.T) {
 			t.Fatal(err)
 		}
 		var merged *exec.Partial
-		for _, s := range shards {
-			p, err := exec.MetricsPartial(t.Context(), oracleView(t, s, 0), q, o)
+		for _, s := range shards(b) {
+			one, err := exec.MetricsPartial(t.Context(), oracleView(t, s, 0), q, o)
 			if err != nil {
+				t.Fatal(err)
+			}
+			sent, _ := one.MarshalBinary()
+			p := &exec.Partial{}
+			if err := p.UnmarshalBinary(sent); err != nil {
 				t.Fatal(err)
 			}
 			if merged == nil {
