@@ -31,6 +31,8 @@ type Config struct {
 	TelemetryEndpoint string `mapstructure:"telemetry_endpoint"`
 	// PprofEnabled serves Go profiles at /debug/pprof.
 	PprofEnabled bool `mapstructure:"pprof_enabled"`
+	// DeleteEnabled lets DELETE /api/traces/{traceID} delete a trace. Nothing else changes data. It needs auth.
+	DeleteEnabled bool `mapstructure:"delete_enabled"`
 	// ShutdownTimeout is how long requests in progress may take to finish when the Collector stops or reloads.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
 
@@ -60,6 +62,8 @@ type LimitsConfig struct {
 	// limit. The defaults are Tempo's.
 	MaxSearchRange  time.Duration `mapstructure:"max_search_range"`
 	MaxMetricsRange time.Duration `mapstructure:"max_metrics_range"`
+	// StreamInterval is the least time between two messages of a stream with what is known so far.
+	StreamInterval time.Duration `mapstructure:"stream_interval"`
 	// SlowQuery is how long a query may wait and run before it is logged. 0 logs none.
 	SlowQuery time.Duration `mapstructure:"slow_query"`
 
@@ -89,6 +93,7 @@ func createDefaultConfig() component.Config {
 			Queue:           limits.Queue,
 			MaxSearchRange:  limits.MaxSearchRange,
 			MaxMetricsRange: limits.MaxMetricsRange,
+			StreamInterval:  limits.StreamInterval,
 			SlowQuery:       5 * time.Second,
 		},
 		ShutdownTimeout: defaultShutdownTimeout,
@@ -111,6 +116,7 @@ func (c *Config) Validate() error {
 		u, err := url.Parse(c.TelemetryEndpoint)
 		add(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "", "telemetry_endpoint: must be a URL such as http://localhost:8888/metrics, is %q", c.TelemetryEndpoint)
 	}
+	add(c.DeleteEnabled && !c.Auth.HasValue(), "delete_enabled: needs auth, so that not everybody who reaches %s can delete traces", c.NetAddr.Endpoint)
 	add(c.Limits.MaxTraceBytes < 0, "limits::max_trace_bytes: must not be negative, is %d", c.Limits.MaxTraceBytes)
 	add(c.Limits.MaxTagBytes <= 0, "limits::max_tag_bytes: must be above 0, is %d", c.Limits.MaxTagBytes)
 	add(c.Limits.Timeout <= 0, "limits::timeout: must be above 0, is %s", c.Limits.Timeout)
@@ -119,6 +125,7 @@ func (c *Config) Validate() error {
 	add(c.Limits.MemoryMiB < 0, "limits::memory_mib: must not be negative, is %d", c.Limits.MemoryMiB)
 	add(c.Limits.MaxSearchRange < 0, "limits::max_search_range: must not be negative, is %s", c.Limits.MaxSearchRange)
 	add(c.Limits.MaxMetricsRange < 0, "limits::max_metrics_range: must not be negative, is %s", c.Limits.MaxMetricsRange)
+	add(c.Limits.StreamInterval <= 0, "limits::stream_interval: must be above 0, is %s", c.Limits.StreamInterval)
 	add(c.Limits.SlowQuery < 0, "limits::slow_query: must not be negative, is %s", c.Limits.SlowQuery)
 	add(c.ShutdownTimeout <= 0, "shutdown_timeout: must be above 0, is %s", c.ShutdownTimeout)
 	return errors.Join(errs...)
@@ -128,6 +135,7 @@ func (c *LimitsConfig) limits() query.Limits {
 	return query.Limits{
 		MaxTraceBytes: c.MaxTraceBytes, MaxTagBytes: c.MaxTagBytes, Timeout: c.Timeout, Concurrency: c.Concurrency, Queue: c.Queue, Memory: c.memory(),
 		MaxSearchRange: c.MaxSearchRange, MaxMetricsRange: c.MaxMetricsRange,
+		StreamInterval: c.StreamInterval, Slow: c.SlowQuery,
 	}
 }
 

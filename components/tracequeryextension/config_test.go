@@ -52,10 +52,11 @@ func TestAllFields(t *testing.T) {
 	require.Equal(t, "/tempo", cfg.HTTPAPIPrefix)
 	require.Equal(t, LimitsConfig{
 		MaxTraceBytes: 1e6, MaxTagBytes: 1000, Timeout: 5 * time.Second, Concurrency: 3, Queue: 7, MemoryMiB: 64,
-		MaxSearchRange: 24 * time.Hour, MaxMetricsRange: time.Hour, SlowQuery: time.Second,
+		MaxSearchRange: 24 * time.Hour, MaxMetricsRange: time.Hour, StreamInterval: 100 * time.Millisecond, SlowQuery: time.Second,
 	}, cfg.Limits)
 	require.Equal(t, int64(64<<20), cfg.Limits.memory())
 	require.True(t, cfg.PprofEnabled)
+	require.True(t, cfg.DeleteEnabled)
 	require.Equal(t, "http://localhost:8888/metrics", cfg.TelemetryEndpoint)
 	require.Equal(t, 2*time.Second, cfg.ShutdownTimeout)
 }
@@ -75,6 +76,8 @@ func TestInvalid(t *testing.T) {
 		"negative_memory":        "limits::memory_mib",
 		"negative_ranges":        "limits::max_metrics_range",
 		"negative_slow":          "limits::slow_query",
+		"no_interval":            "limits::stream_interval",
+		"delete_without_auth":    "delete_enabled: needs auth",
 		"misspelt":               "endpiont",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -81,10 +81,12 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 	e.service.OnDone(func(d query.Done) {
 		metrics.query(d)
 		logSlow(e.set.Logger, e.cfg.Limits.SlowQuery, d)
+		logDelete(e.set.Logger, d)
 	})
 	api := tempoapi.New(e.service, tempoapi.Options{
 		Build:    tempoapi.NewBuildInfo(e.set.BuildInfo.Command, e.set.BuildInfo.Version),
 		Observer: metrics,
+		Delete:   e.cfg.DeleteEnabled,
 	})
 	e.grpc, e.health = newGRPCServer(api, metrics, e.stopping, e.set.Logger) //nolint:contextcheck // Streams have contexts of their own.
 	handler := &portHandler{ext: e, api: api, metrics: metrics.handler(), log: e.set.Logger}

@@ -19,7 +19,7 @@ func TestSlowLog(t *testing.T) {
 	log := zap.New(core)
 	slow := query.Done{
 		Kind: "search", Query: strings.Repeat("x", 5000), StartNano: 1e9, EndNano: 3e9, Wait: 3 * time.Second, Took: 2 * time.Second,
-		EstimatedSpans: 1000, Stats: query.Stats{Spans: 10}, Err: errors.New("gave up"),
+		Estimate: query.Estimate{Spans: 1000}, Stats: query.Stats{Spans: 10}, Err: errors.New("gave up"),
 	}
 	logSlow(log, 0, slow)
 	logSlow(log, 6*time.Second, slow)

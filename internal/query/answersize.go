@@ -62,6 +62,25 @@ func metricsSize(res *exec.MetricsResult) int64 {
 	return int64(n)
 }
 
+// partialSize is what the merged sums of a metrics query take.
+func partialSize(p *exec.Partial) int64 {
+	const number, counts = 8, 24 // Of a slice of counts its header; the counts themselves are few.
+	n := 0
+	for i := range p.Queries {
+		for k := range p.Queries[i].Series {
+			s := &p.Queries[i].Series[k]
+			n += seriesSize + attrsSize(s.Labels) + number*(len(s.Count)+len(s.Sum)+len(s.Min)+len(s.Max)) + counts*len(s.Hist)
+			for _, h := range s.Hist {
+				n += 2 * number * len(h)
+			}
+			for j := range s.Exemplars {
+				n += exemplarsSize + attrsSize(s.Exemplars[j].Labels)
+			}
+		}
+	}
+	return int64(n)
+}
+
 func attrsSize(attrs []exec.Attr) int {
 	n := 0
 	for i := range attrs {

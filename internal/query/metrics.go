@@ -43,20 +43,27 @@ type Exemplar struct {
 
 // Metrics computes time series from spans.
 func (s *Service) Metrics(ctx context.Context, r MetricsRequest) (*MetricsResult, error) {
+	return s.MetricsStream(ctx, r, nil)
+}
+
+// MetricsStream is Metrics that tells of samples as soon as they are final, the latest first, each once and without
+// exemplars. An error of interim ends the query. The result has everything.
+func (s *Service) MetricsStream(ctx context.Context, r MetricsRequest, interim func(*MetricsResult) error) (*MetricsResult, error) {
 	p, err := compileMetrics(r.Query)
 	if err != nil {
 		return nil, err
 	}
-	d := &Done{Kind: "range", Query: r.Query, StartNano: r.StartNano, EndNano: r.EndNano, Client: r.Client}
+	d := &Done{Kind: "range", Query: r.Query, StartNano: r.StartNano, EndNano: r.EndNano, Client: r.Client, plan: p}
 	if r.Instant {
 		d.Kind = "instant"
 	}
 	var out *MetricsResult
 	err = s.run(ctx, s.scans, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
-		res, err := exec.Metrics(ctx, v, p, exec.MetricsOptions{
+		m := metricsRun{service: s, view: v, plan: p, interim: interim, options: exec.MetricsOptions{
 			Start: clampNano(r.StartNano), End: clampNano(r.EndNano), Step: r.Step, Instant: r.Instant,
 			MaxSeries: r.MaxSeries, Exemplars: r.Exemplars, Budget: budget,
-		})
+		}}
+		res, err := m.run(ctx)
 		if err != nil {
 			return err
 		}

@@ -11,20 +11,13 @@ import (
 	"github.com/bramble-tracing/bramble/internal/traceql/plan"
 )
 
-// Stats says what a query looked at, for the metrics of answers.
-type Stats struct {
-	Traces, Spans, Bytes uint64
-}
-
-func statsOf(s exec.Stats) Stats {
-	return Stats{Traces: uint64(max(0, s.Traces)), Spans: uint64(max(0, s.Spans)), Bytes: uint64(max(0, s.Bytes))}
-}
-
 // SearchResult is the answer of Search.
 type SearchResult struct {
 	// Traces are the newest that match, newest first.
 	Traces []TraceRow
-	Stats  Stats
+	// Partial says what is missing; empty if nothing is.
+	Partial string
+	Stats   Stats
 }
 
 // TraceRow is one trace that matches.
@@ -59,16 +52,26 @@ type SpanRow struct {
 
 // Search finds the newest traces with matching spans.
 func (s *Service) Search(ctx context.Context, r SearchRequest) (*SearchResult, error) {
+	return s.SearchStream(ctx, r, nil)
+}
+
+// SearchStream is Search that tells of traces as soon as it is settled that they are in the result: each is told of
+// once, newest first, as the result will have it. An error of interim ends the search. The result has all traces.
+func (s *Service) SearchStream(ctx context.Context, r SearchRequest, interim func(*SearchResult) error) (*SearchResult, error) {
 	p, err := compileSearch(r)
 	if err != nil {
 		return nil, err
 	}
 	var out *SearchResult
-	d := &Done{Kind: "search", Query: r.Query, StartNano: r.StartNano, EndNano: r.EndNano, Client: r.Client}
+	d := &Done{Kind: "search", Query: r.Query, StartNano: r.StartNano, EndNano: r.EndNano, Client: r.Client, plan: p}
 	err = s.run(ctx, s.scans, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
-		res, err := exec.Search(ctx, v, p, exec.SearchOptions{
+		o := exec.SearchOptions{
 			Limit: r.Limit, SpansPerSpanSet: r.SpansPerSpanSet, Start: clampNano(r.StartNano), End: clampNano(r.EndNano), Budget: budget,
-		})
+		}
+		if interim != nil {
+			o.Progress = s.searchProgress(p.RowsOnly, interim)
+		}
+		res, err := exec.Search(ctx, v, p, o)
 		if err != nil {
 			return err
 		}
@@ -82,6 +85,19 @@ func (s *Service) Search(ctx context.Context, r SearchRequest) (*SearchResult, e
 		return nil
 	})
 	return out, err
+}
+
+// searchProgress passes on what a search reports.
+func (s *Service) searchProgress(bare bool, interim func(*SearchResult) error) *exec.SearchProgress {
+	due := newPace(s.limits.StreamInterval)
+	return &exec.SearchProgress{
+		Due: due.due,
+		Report: func(settled []exec.TraceRow, st exec.Stats, done, total int) error {
+			res := searchResult(&exec.SearchResult{Traces: settled, Stats: st}, bare)
+			res.Stats.Completed, res.Stats.Jobs = uint32(done), uint32(total)
+			return interim(res)
+		},
+	}
 }
 
 func compileSearch(r SearchRequest) (*plan.Query, error) {

@@ -29,6 +29,10 @@ type Limits struct {
 	MaxTagBytes int
 	// MaxSearchRange and MaxMetricsRange bound the time range of one query. 0 means no limit.
 	MaxSearchRange, MaxMetricsRange time.Duration
+	// StreamInterval is the least time between two interim answers of a stream.
+	StreamInterval time.Duration
+	// Slow is how long a query takes that is worth an estimate in its Done. 0 means that none is.
+	Slow time.Duration
 }
 
 // DefaultLimits returns what is right for a node that also ingests. A search uses several cores by itself; more of them
@@ -45,6 +49,7 @@ func DefaultLimits() Limits {
 		// Tempo's values, which clients know (S-07, M-03).
 		MaxSearchRange:  168 * time.Hour,
 		MaxMetricsRange: 24 * time.Hour,
+		StreamInterval:  500 * time.Millisecond,
 	}
 }
 
@@ -68,6 +73,9 @@ func (l Limits) withDefaults() Limits {
 	if l.QueryMemory <= 0 {
 		l.QueryMemory = max(1, l.Memory/2)
 	}
+	if l.StreamInterval <= 0 {
+		l.StreamInterval = d.StreamInterval
+	}
 	return l
 }
 
@@ -80,6 +88,8 @@ type Service struct {
 	lookups, scans *admission
 	memory         *memlimit.Budget
 	done           func(Done)
+	// sliceSpans is the constant of that name; tests have fewer spans.
+	sliceSpans int64
 }
 
 // lookupQueue is how many times more lookups than searches may wait: they take milliseconds each.
@@ -94,6 +104,8 @@ func New(s store.Viewer, l Limits) *Service {
 		lookups: newAdmission(l.Concurrency, lookupQueue*l.Queue),
 		scans:   newAdmission(l.Concurrency, l.Queue),
 		memory:  memlimit.New("memory of queries", l.Memory),
+
+		sliceSpans: sliceSpans,
 	}
 }
 
@@ -130,14 +142,14 @@ func (s *Service) run(ctx context.Context, a *admission, d *Done, f func(ctx con
 	ctx, cancel := context.WithTimeoutCause(ctx, s.limits.Timeout,
 		fmt.Errorf("%w: the limit is %s; ask for a shorter time range or more selective conditions", ErrTimeout, s.limits.Timeout))
 	defer cancel()
-	start := time.Now()
+	d.begin = time.Now()
 	err := a.acquire(ctx, d.Client)
 	admitted := time.Now()
 	if err == nil {
 		err = s.admitted(ctx, a, d, f)
 	}
 	if s.done != nil {
-		d.Wait, d.Took, d.Err = admitted.Sub(start), time.Since(admitted), err
+		d.Wait, d.Took, d.Err = admitted.Sub(d.begin), time.Since(admitted), err
 		s.done(*d)
 	}
 	return err
@@ -151,8 +163,11 @@ func (s *Service) admitted(ctx context.Context, a *admission, d *Done, f func(ct
 		return fmt.Errorf("open a view of the store: %w", err)
 	}
 	defer v.Release()
-	d.estimate(v)
-	return cause(ctx, f(ctx, v, s.memory.Share("memory of the query", s.limits.QueryMemory)))
+	err = cause(ctx, f(ctx, v, s.memory.Share("memory of the query", s.limits.QueryMemory)))
+	if s.done != nil && s.limits.Slow > 0 && time.Since(d.begin) >= s.limits.Slow {
+		d.estimate(ctx, v)
+	}
+	return err
 }
 
 // cause replaces the bare error of an ended context, which says nothing, by the reason why it ended.

@@ -15,7 +15,9 @@ import (
 // TagNamesResult is the answer of TagNames.
 type TagNamesResult struct {
 	Scopes []ScopeNames
-	Stats  Stats
+	// Partial says what is missing; empty if nothing is.
+	Partial string
+	Stats   Stats
 }
 
 // ScopeNames are the attributes of one scope, sorted.
@@ -27,7 +29,9 @@ type ScopeNames struct {
 // TagValuesResult is the answer of TagValues.
 type TagValuesResult struct {
 	Values []TagValue
-	Stats  Stats
+	// Partial says what is missing; empty if nothing is.
+	Partial string
+	Stats   Stats
 }
 
 // TagValue is one value as text with its type: string, int, float, bool, duration or keyword (V-05).
@@ -64,7 +68,7 @@ func (s *Service) TagNames(ctx context.Context, r TagNamesRequest) (*TagNamesRes
 // TagValues lists the values of an attribute. An unknown name is an InvalidError (V-03).
 func (s *Service) TagValues(ctx context.Context, r TagValuesRequest) (*TagValuesResult, error) {
 	if r.Unscoped && r.Name == "error" { // V-01: it is not an attribute, but what tags=error=true searches for.
-		return &TagValuesResult{Values: []TagValue{{Type: "bool", Text: "true"}}}, nil
+		return &TagValuesResult{Values: []TagValue{{Type: "bool", Text: "true"}}, Stats: Stats{Completed: 1, Jobs: 1}}, nil
 	}
 	attr, err := tagAttr(r)
 	if err != nil {

@@ -25,6 +25,8 @@ type Options struct {
 	Build BuildInfo
 	// Observer may be nil.
 	Observer Observer
+	// Delete lets DELETE delete traces; otherwise nothing here changes data. Who may call is decided before.
+	Delete bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -42,7 +44,7 @@ type API struct {
 type endpoint struct {
 	// route is its pattern, for metrics and /status/endpoints.
 	route string
-	serve func(a *API, w http.ResponseWriter, r *http.Request, arg string) error
+	serve serveFunc
 }
 
 // New returns an API over the service.

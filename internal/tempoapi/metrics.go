@@ -35,20 +35,24 @@ func (a *API) queryInstant(w http.ResponseWriter, r *http.Request, _ string) err
 	return a.write(w, r, typeJSON, instantJSON(instantMessage(res)))
 }
 
-// MetricsQueryRange is the streaming form of /api/metrics/query_range.
+// MetricsQueryRange is the streaming form of /api/metrics/query_range: samples that are final as they come, then all
+//
 func (a *API) MetricsQueryRange(m *tempopb.QueryRangeRequest, stream grpc.ServerStreamingServer[tempopb.QueryRangeResponse]) error {
 	q, err := a.protoRange(m, streamClient(stream))
 	if err != nil {
 		return grpcError(err)
 	}
-	res, err := a.service.Metrics(stream.Context(), q)
+	res, err := a.service.MetricsStream(stream.Context(), q, func(interim *query.MetricsResult) error {
+		return splitRange(rangeMessage(interim), stream.Send)
+	})
 	if err != nil {
 		return grpcError(err)
 	}
 	return splitRange(rangeMessage(res), stream.Send)
 }
 
-// MetricsQueryInstant is the streaming form of /api/metrics/query.
+// MetricsQueryInstant is the streaming form of /api/metrics/query. There is nothing to say before the end: each message
+// replaces the one before, and the value of a part of the range is not that of the range.
 func (a *API) MetricsQueryInstant(m *tempopb.QueryInstantRequest, stream grpc.ServerStreamingServer[tempopb.QueryInstantResponse]) error {
 	q, err := a.protoInstant(m, streamClient(stream))
 	if err != nil {

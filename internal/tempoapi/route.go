@@ -19,8 +19,8 @@ var exactEndpoints = []endpoint{
 // patternEndpoints have one variable part. It is taken from the escaped path and unescaped once, so that it may hold
 // slashes, and may be anything up to the last occurrence of what follows it (V-04).
 var patternEndpoints = []endpoint{
-	{"/api/traces/{traceID}", (*API).traceV1},
-	{"/api/v2/traces/{traceID}", (*API).traceV2},
+	{"/api/traces/{traceID}", deletable((*API).traceV1)},
+	{"/api/v2/traces/{traceID}", deletable((*API).traceV2)},
 	{"/api/search/tag/{name}/values", (*API).values},
 	{"/api/v2/search/tag/{name}/values", (*API).valuesV2},
 }

@@ -23,6 +23,7 @@ func (a *API) search(w http.ResponseWriter, r *http.Request, _ string) error {
 	if err != nil {
 		return err
 	}
+	notePartial(w, res.Partial)
 	m := searchMessage(res)
 	return writeAs(a, w, r, m, searchJSON)
 }
@@ -39,16 +40,19 @@ func writeAs[M proto.Message](a *API, w http.ResponseWriter, r *http.Request, m 
 	return a.write(w, r, typeProto, body)
 }
 
-// Search is the streaming form of search. The one answer is the final one.
+// Search is the streaming form of search: traces that are settled as they come, then all.
 func (a *API) Search(m *tempopb.SearchRequest, stream grpc.ServerStreamingServer[tempopb.SearchResponse]) error {
 	q, err := a.protoSearch(m, streamClient(stream))
 	if err != nil {
 		return grpcError(err)
 	}
-	res, err := a.service.Search(stream.Context(), q)
+	res, err := a.service.SearchStream(stream.Context(), q, func(interim *query.SearchResult) error {
+		return splitSearch(searchMessage(interim), stream.Send)
+	})
 	if err != nil {
 		return grpcError(err)
 	}
+	tellPartial(stream, res.Partial)
 	return splitSearch(searchMessage(res), stream.Send)
 }
 
@@ -60,10 +64,11 @@ func searchMessage(res *query.SearchResult) *tempopb.SearchResponse {
 	return m
 }
 
-// searchStats fills the metrics; one job of one keeps progress bars from showing NaN.
+// searchStats fills the metrics.
 func searchStats(s query.Stats) *tempopb.SearchMetrics {
 	return &tempopb.SearchMetrics{
-		InspectedTraces: clamp32(s.Traces), InspectedBytes: s.Bytes, InspectedSpans: s.Spans, CompletedJobs: 1, TotalJobs: 1,
+		InspectedTraces: clamp32(s.Traces), InspectedBytes: s.Bytes, InspectedSpans: s.Spans,
+		CompletedJobs: s.Completed, TotalJobs: s.Jobs,
 	}
 }
 

@@ -3,6 +3,8 @@ package tempoapi
 import (
 	"context"
 	"net"
+	"net/http"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -31,3 +33,31 @@ func first(list []string) string {
 
 // contexter is a request of either protocol.
 type contexter interface{ Context() context.Context }
+
+// Where an answer that is not complete says so if its message has no field for it: a header in HTTP, a trailer in gRPC.
+const (
+	headerPartial  = "Bramble-Partial"
+	trailerPartial = "bramble-partial"
+)
+
+func notePartial(w http.ResponseWriter, why string) {
+	if why != "" {
+		w.Header().Set(headerPartial, oneLine(why))
+	}
+}
+
+func tellPartial(s grpc.ServerStream, why string) {
+	if why != "" {
+		s.SetTrailer(metadata.Pairs(trailerPartial, oneLine(why)))
+	}
+}
+
+// oneLine makes text fit for a header.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return ' '
+		}
+		return r
+	}, s)
+}

@@ -130,7 +130,7 @@ func (a *API) valuesV2Message(r contexter, q query.TagValuesRequest) (*tempopb.S
 }
 
 func metadataStats(s query.Stats) *tempopb.MetadataMetrics {
-	return &tempopb.MetadataMetrics{InspectedBytes: s.Bytes, TotalJobs: 1, CompletedJobs: 1}
+	return &tempopb.MetadataMetrics{InspectedBytes: s.Bytes, TotalJobs: s.Jobs, CompletedJobs: s.Completed}
 }
 
 // SearchTags is the streaming form of /api/search/tags.

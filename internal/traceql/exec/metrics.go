@@ -24,11 +24,12 @@ type MetricsOptions struct {
 	Instant    bool          // One value per series over the whole range.
 	MaxSeries  int           // 0 means no limit (M-12).
 	Exemplars  int           // At most this many; 0 means MaxExemplars, below 0 none. A hint wins (E-82).
+	Slice      Slice         // Only spans in these buckets are counted; not for compare.
 	Budget     *memlimit.Budget
 }
 
-// exemplars returns how many exemplars to answer with.
-func (o *MetricsOptions) exemplars(q *plan.Query) int {
+// ExemplarLimit returns how many exemplars to answer with.
+func (o *MetricsOptions) ExemplarLimit(q *plan.Query) int {
 	n := o.Exemplars
 	switch {
 	case q.ExemplarsSet:
@@ -42,13 +43,22 @@ func (o *MetricsOptions) exemplars(q *plan.Query) int {
 	return min(max(n, 0), MaxExemplars)
 }
 
+// Timeline returns the buckets of the query.
+func (o *MetricsOptions) Timeline() (Timeline, error) {
+	step := o.Step
+	if step == 0 {
+		step = DefaultStep(time.Duration(o.End - o.Start))
+	}
+	return NewTimeline(o.Start, o.End, step, o.Instant)
+}
+
 // Metrics evaluates a metrics query.
 func Metrics(ctx context.Context, view store.View, q *plan.Query, o MetricsOptions) (*MetricsResult, error) {
 	p, err := MetricsPartial(ctx, view, q, o)
 	if err != nil {
 		return nil, err
 	}
-	return Finish(q, p, o.MaxSeries, o.exemplars(q)), nil
+	return Finish(q, p, o.MaxSeries, o.ExemplarLimit(q)), nil
 }
 
 // MetricsPartial computes the mergeable sums of a metrics query over one view.
@@ -56,11 +66,7 @@ func MetricsPartial(ctx context.Context, view store.View, q *plan.Query, o Metri
 	if len(q.Metrics) == 0 {
 		return nil, ErrNotMetrics
 	}
-	step := o.Step
-	if step == 0 {
-		step = DefaultStep(time.Duration(o.End - o.Start))
-	}
-	t, err := NewTimeline(o.Start, o.End, step, o.Instant)
+	t, err := o.Timeline()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +77,7 @@ func MetricsPartial(ctx context.Context, view store.View, q *plan.Query, o Metri
 		if err := r.err(); err != nil {
 			return nil, err
 		}
-		part, err := r.metricsQuery(m, &out.Timeline, o.exemplars(q))
+		part, err := r.metricsQuery(m, &out.Timeline, o.Slice, o.ExemplarLimit(q))
 		if err != nil {
 			return nil, r.cause(err)
 		}
@@ -98,11 +104,11 @@ type metricsRun struct {
 	measure int // -1 if nothing is measured.
 }
 
-func (r *run) metricsQuery(m *plan.MetricsQuery, t *Timeline, exemplars int) (*QueryPartial, error) {
+func (r *run) metricsQuery(m *plan.MetricsQuery, t *Timeline, only Slice, exemplars int) (*QueryPartial, error) {
 	if m.Pipeline.ConstFalse() {
 		return &QueryPartial{}, nil
 	}
-	x := &metricsRun{run: r, query: m, timeline: t, window: t.window()}
+	x := &metricsRun{run: r, query: m, timeline: t, window: t.slice(only)}
 	for range runtime.GOMAXPROCS(0) {
 		x.workers = append(x.workers, newAccumulator(r, m, t, exemplars > 0))
 		x.compare = append(x.compare, newComparer(x))
@@ -329,8 +335,8 @@ func (x *metricsRun) countTrace(acc *accumulator, t *trace, spans []int32, by []
 	for _, n := range spans {
 		start := t.spans[n].number(tc.start)
 		bucket := x.timeline.bucket(start)
-		if bucket < 0 {
-			continue
+		if bucket < 0 || start < x.window.start || start > x.window.end {
+			continue // A trace may have spans in several slices.
 		}
 		v.at(n)
 		value := 0.0

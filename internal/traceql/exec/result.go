@@ -45,8 +45,8 @@ func newShown(q *plan.Query) *shown {
 	return out
 }
 
-// rows reads the result rows of the best matches.
-func (s *search) rows() ([]TraceRow, error) {
+// rows reads the result rows of matches.
+func (s *search) rows(of []match) ([]TraceRow, error) {
 	show := newShown(s.query)
 	structure := false
 	for _, a := range show.attrs {
@@ -55,12 +55,12 @@ func (s *search) rows() ([]TraceRow, error) {
 			structure = true
 		}
 	}
-	out := make([]TraceRow, len(s.best))
+	out := make([]TraceRow, len(of))
 	const portion = 16
 	err := s.run.each((len(out)+portion-1)/portion, func(i int) error {
 		lo, hi := i*portion, min((i+1)*portion, len(out))
 		refs := make([]traceRef, 0, portion)
-		for _, m := range s.best[lo:hi] {
+		for _, m := range of[lo:hi] {
 			refs = append(refs, m.traceRef)
 		}
 		l, err := s.run.loadTraces(refs, show.cols, structure)
@@ -69,7 +69,7 @@ func (s *search) rows() ([]TraceRow, error) {
 		}
 		defer l.release()
 		for k, t := range l.traces {
-			out[lo+k] = show.traceRow(t, &s.best[lo+k], s)
+			out[lo+k] = show.traceRow(t, &of[lo+k], s)
 		}
 		return nil
 	})

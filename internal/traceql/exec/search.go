@@ -24,6 +24,7 @@ type SearchOptions struct {
 	SpansPerSpanSet int              // 0 means DefaultSpansPerSpanSet.
 	Start, End      int64            // Unix nanoseconds; a trace must overlap the range. 0 leaves an end open.
 	Budget          *memlimit.Budget // Of this query; nil means no limit.
+	Progress        *SearchProgress  // Of what is known early; may be nil.
 }
 
 // RootNotReceived is what results show for a trace whose root span, or whose root's service, is unknown (S-30).
@@ -86,7 +87,7 @@ func Search(ctx context.Context, view store.View, q *plan.Query, o SearchOptions
 	if err := s.find(); err != nil {
 		return nil, r.cause(err)
 	}
-	rows, err := s.rows()
+	rows, err := s.rows(s.best)
 	if err != nil {
 		return nil, r.cause(err)
 	}
@@ -106,6 +107,7 @@ type search struct {
 
 	best []match // At most Limit, newest first.
 	seen map[spanid.TraceID]struct{}
+	told int // So many of best were reported as settled.
 }
 
 // match is a trace that the pipeline left something of.
@@ -147,7 +149,11 @@ func (s *search) find() error {
 		}
 	}
 	const most = 64
+	total := len(spots)
 	for step := 1; len(spots) > 0; step = min(2*step, most) {
+		if err := s.report(spots, total); err != nil {
+			return err
+		}
 		n := min(step, len(spots))
 		found, err := s.scan(spots[:n], tests)
 		if err != nil {
