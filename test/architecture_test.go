@@ -90,8 +90,14 @@ var rules = []rule{
 		why: "the APIs only encode",
 	},
 	{
-		packages: []string{"internal/tracemetrics"},
+		packages: []string{"internal/spansize"},
 		own:      []string{"internal/store", "internal/spanid"},
+		deny:     []string{"go.opentelemetry.io", "net"},
+		why:      "sizes are computed from rows",
+	},
+	{
+		packages: []string{"internal/tracemetrics"},
+		own:      []string{"internal/store", "internal/spanid", "internal/spansize"},
 		deny:     []string{"net/http", "go.opentelemetry.io/collector/component"},
 		why:      "counting knows rows and pmetric, nothing of components",
 	},
@@ -101,7 +107,8 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"internal/sampling"},
-		own:      []string{"internal/store", "internal/spanid", "internal/traceql", "internal/traceql/...", "internal/memlimit"},
+		own:      []string{"internal/store", "internal/spanid", "internal/spansize", "internal/traceql", "internal/traceql/...", "internal/memlimit"},
+		deny:     []string{"go.opentelemetry.io/collector/component", "go.opentelemetry.io/collector/pdata"},
 		why:      "policies are evaluated over the contract",
 	},
 	{

@@ -58,6 +58,7 @@ const (
 	EventTimeSinceStart = "event:timeSinceStart"    // int, nanoseconds, one per event; may be negative
 	LinkTraceID         = "link:traceID"            // string, 32 hex digits, one per link
 	LinkSpanID          = "link:spanID"             // string, 16 hex digits, one per link
+	SpanFlags           = "span:flags"              // int, OTLP's flags: trace flags of W3C in the lowest 8 bits
 	ScopeName           = "instrumentation:name"    // string
 	ScopeVersion        = "instrumentation:version" // string
 	ResourceRef         = "resourceRef"             // int, dense per part: equal for spans of an equal resource
@@ -66,8 +67,8 @@ const (
 // Intrinsics lists the intrinsic columns that every implementation has.
 var Intrinsics = []string{
 	SpanName, SpanKind, SpanStatus, SpanStatusMessage, SpanStart, SpanEnd, SpanDuration, SpanTraceID, SpanID,
-	SpanParentID, SpanTraceState, EventName, EventTimeSinceStart, LinkTraceID, LinkSpanID, ScopeName, ScopeVersion,
-	ResourceRef,
+	SpanParentID, SpanTraceState, SpanFlags, EventName, EventTimeSinceStart, LinkTraceID, LinkSpanID, ScopeName,
+	ScopeVersion, ResourceRef,
 }
 
 // Intrinsic returns the column of an intrinsic name.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/bramble-tracing/bramble/internal/otlpspan"
 	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/spansize"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/testkit"
 )
@@ -381,7 +382,7 @@ func TestWeights(t *testing.T) {
 		if withRatio {
 			b.Spans[0].Attrs = []store.Attr{{Key: "ratio", Value: store.Float(0.4)}}
 		}
-		size += spanSize(&b.Spans[0])
+		size += spansize.Of(&b.Spans[0])
 	}
 	assert.InDelta(t, size, values[metricSize].value, 0, "the size is not multiplied")
 }
@@ -412,7 +413,7 @@ func TestSpanSizeIsPdatas(t *testing.T) {
 			require.NoError(t, err)
 			ss := td.ResourceSpans().At(0).ScopeSpans().At(0)
 			with := sizer.SpanSize(ss.Spans().At(0))
-			require.Equal(t, with, spanSize(&s), "%+v", s)
+			require.Equal(t, with, spansize.Of(&s), "%+v", s)
 			n++
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"strings"
 
+	"github.com/bramble-tracing/bramble/internal/spansize"
 	"github.com/bramble-tracing/bramble/internal/store"
 )
 
@@ -144,7 +145,7 @@ func (m *spanMetrics) count(s *store.Span, r *resourceRow, span []*store.Value, 
 
 	size := 0
 	if m.size {
-		size = spanSize(s)
+		size = spansize.Of(s)
 	}
 	seconds := float64(s.DurationNano()) / 1e9
 	sh, x := m.table.acquire(vals, hash)

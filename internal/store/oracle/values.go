@@ -80,6 +80,8 @@ func intrinsic(s *store.Span, sc *store.Scope, name string) []store.Value {
 		return one(store.String(s.ParentID.String()))
 	case store.SpanTraceState:
 		return one(store.String(s.TraceState))
+	case store.SpanFlags:
+		return one(store.Int(int64(s.Flags)))
 	case store.ScopeName:
 		return one(store.String(sc.Name))
 	case store.ScopeVersion:

@@ -58,6 +58,8 @@ const (
 	LinkSpanID
 	ScopeName
 	ScopeVersion
+	TraceDecision // Ours: what tail sampling decided, and which policy did.
+	TracePolicy
 	Parent // Parses and is refused (L-47).
 )
 
@@ -88,6 +90,8 @@ var intrinsics = [...]struct {
 	LinkSpanID:          {"link:spanID", "", TypeString},
 	ScopeName:           {"instrumentation:name", "", TypeString},
 	ScopeVersion:        {"instrumentation:version", "", TypeString},
+	TraceDecision:       {"trace:brambleDecision", "", TypeString},
+	TracePolicy:         {"trace:bramblePolicy", "", TypeString},
 	Parent:              {"parent", "", TypeNil},
 }
 

@@ -12,6 +12,7 @@ var intrinsicColumns = map[ast.Intrinsic]string{
 	ast.SpanID: store.SpanID, ast.ParentID: store.SpanParentID, ast.EventName: store.EventName,
 	ast.EventTimeSinceStart: store.EventTimeSinceStart, ast.LinkTraceID: store.LinkTraceID,
 	ast.LinkSpanID: store.LinkSpanID, ast.ScopeName: store.ScopeName, ast.ScopeVersion: store.ScopeVersion,
+	ast.TraceDecision: store.TraceDecision, ast.TracePolicy: store.TracePolicy,
 }
 
 var scopeColumns = map[ast.Scope]store.ColumnScope{

@@ -169,7 +169,7 @@ var fixedIntrinsics = map[string]struct {
 }{
 	store.SpanName: {colName, false}, store.SpanKind: {colKind, true}, store.SpanStatus: {colStatus, true},
 	store.SpanStatusMessage: {colStatusMessage, false}, store.SpanStart: {colStart, true},
-	store.SpanDuration: {colDuration, true}, store.SpanTraceState: {colTraceState, false},
+	store.SpanDuration: {colDuration, true}, store.SpanTraceState: {colTraceState, false}, store.SpanFlags: {colFlags, true},
 }
 
 func (g *granule) intrinsic(name string) (source, error) {
@@ -182,8 +182,12 @@ func (g *granule) intrinsic(name string) (source, error) {
 		return g.ends()
 	case store.SpanTraceID:
 		v, err := g.column(colTraceID)
+		last, text := "", store.Value{} // The spans of a trace follow each other.
 		return funcSource(func(dst []store.Value, row int) ([]store.Value, error) {
-			return append(dst, store.String(spanid.TraceID([]byte(v.Str(row))).Short())), nil
+			if id := v.Str(row); id != last {
+				last, text = id, store.String(spanid.TraceID([]byte(id)).Short())
+			}
+			return append(dst, text), nil
 		}), err
 	case store.SpanID:
 		v, err := g.column(colSpanID)

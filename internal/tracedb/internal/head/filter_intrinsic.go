@@ -155,6 +155,9 @@ func (p *Part) ints(name string) func(row int) int64 {
 	case store.SpanStatus:
 		d := h.status.view()
 		return func(r int) int64 { return int64(get(d, r)) }
+	case store.SpanFlags:
+		d := h.flags.view()
+		return func(r int) int64 { return int64(get(d, r)) }
 	case store.SpanStart:
 		d := h.start.view()
 		return func(r int) int64 { return int64(get(d, r)) }

@@ -1,4 +1,5 @@
-package tracemetrics
+// Package spansize computes how large spans are as OTLP protobuf messages, without encoding them.
+package spansize
 
 import (
 	"math/bits"
@@ -6,9 +7,9 @@ import (
 	"github.com/bramble-tracing/bramble/internal/store"
 )
 
-// spanSize is the size of the span as an OTLP protobuf message, without its tag and length (N-01). Field numbers of the
+// Of is the size of the span as an OTLP protobuf message, without its tag and length (N-01). Field numbers of the
 // Span message are below 16 but flags, so that a tag takes one byte and two.
-func spanSize(s *store.Span) int {
+func Of(s *store.Span) int {
 	n := idSize(s.TraceID[:]) + idSize(s.SpanID[:]) + idSize(s.ParentID[:])
 	n += stringSize(s.TraceState) + stringSize(s.Name) + attrsSize(s.Attrs)
 	n += numberSize(uint64(int64(s.Kind))) //nolint:gosec // Negative enums are sign-extended on the wire.

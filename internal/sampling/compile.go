@@ -1,0 +1,397 @@
+package sampling
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+)
+
+// ErrUnsupported is wrapped by errors about policies that cannot be evaluated on stored spans.
+var ErrUnsupported = errors.New("not possible with store")
+
+// Policies are compiled. They implement store.Decider and are safe for concurrent use.
+type Policies struct {
+	nodes      []*node // those that drop first, then in the order of the configuration
+	leaves     []leaf
+	budgets    int // counters of budgets
+	firstMatch bool
+
+	needStart, needEnd, needBytes bool
+	perService                    int // how many there are
+	cache                         summaries
+}
+
+// Names returns the names of the policies in the order in which they are asked.
+func (p *Policies) Names() []string {
+	out := make([]string, len(p.nodes))
+	for i, n := range p.nodes {
+		out[i] = n.name
+	}
+	return out
+}
+
+// node is a policy or a sub-policy.
+type node struct {
+	kind nodeKind
+	name string
+	subs []*node
+
+	leaf   int  // of a leaf: index and bit
+	negate bool // of a leaf or not
+
+	budget int // index of the counter; of a composite that of the first sub-policy
+	limit  limit
+	shares []int64 // of a composite, per sub-policy
+}
+
+type nodeKind uint8
+
+const (
+	kindLeaf nodeKind = iota
+	kindLimit
+	kindAnd // also of drop
+	kindNot
+	kindComposite
+)
+
+// drops reports whether the policy drops what it samples.
+func (n *node) drops() bool { return n.negate && n.kind == kindAnd }
+
+// Compile checks policies and makes them ready to run. Errors name the policy by its path and name; those about types
+// that need spans as they pass by wrap ErrUnsupported.
+func Compile(cfg Config) (*Policies, error) {
+	c := &compiler{out: &Policies{firstMatch: cfg.SampleOnFirstMatch}}
+	var drops, others []*node
+	seen := map[string]bool{}
+	for i := range cfg.Policies {
+		p := &cfg.Policies[i]
+		path := fmt.Sprintf("policies::%d", i)
+		if p.Name == "" {
+			c.fail(path, "", errors.New("name is missing"))
+		} else if seen[p.Name] {
+			c.fail(path, p.Name, errors.New("another policy has the same name"))
+		}
+		seen[p.Name] = true
+		n := c.policy(path, p, top)
+		if n == nil {
+			continue
+		}
+		if n.drops() {
+			drops = append(drops, n)
+		} else {
+			others = append(others, n)
+		}
+	}
+	c.out.nodes = slices.Concat(drops, others)
+	if err := errors.Join(c.errs...); err != nil {
+		return nil, err
+	}
+	return c.out, nil
+}
+
+// place is where a policy stands, which decides what types are possible (contrib's nesting).
+type place uint8
+
+const (
+	top place = iota
+	inAnd
+	inDrop
+	inComposite
+	inNot
+)
+
+var placeNames = [...]string{"at the top", "inside of and", "inside of drop", "inside of composite", "inside of not"}
+
+// combining lists the types that hold others, with the places where they can stand.
+var combining = map[string][]place{
+	And: {top, inComposite}, Not: {top, inAnd, inDrop}, Drop: {top}, Composite: {top},
+}
+
+type compiler struct {
+	out  *Policies
+	errs []error
+	// noBudget is not 0 inside of policies that would use up a budget for what is not kept.
+	noBudget int
+}
+
+func (c *compiler) fail(path, name string, err error) {
+	if name != "" {
+		path += fmt.Sprintf(" (policy %q)", name)
+	}
+	c.errs = append(c.errs, fmt.Errorf("%s: %w", path, err))
+}
+
+// policy returns the node of a policy, nil after an error.
+func (c *compiler) policy(path string, p *Policy, at place) *node {
+	before := len(c.errs)
+	n, err := c.node(path, p, at)
+	if err != nil {
+		c.fail(path, p.Name, err)
+	}
+	if len(p.Rest) > 0 && err == nil {
+		c.fail(path, p.Name, fmt.Errorf("unknown fields: %s", strings.Join(slices.Sorted(maps.Keys(p.Rest)), ", ")))
+	}
+	if len(c.errs) > before {
+		return nil
+	}
+	n.name = p.Name
+	return n
+}
+
+func (c *compiler) node(path string, p *Policy, at place) (*node, error) {
+	if places, ok := combining[p.Type]; ok {
+		if !slices.Contains(places, at) {
+			return nil, fmt.Errorf("type %s cannot stand %s", p.Type, placeNames[at])
+		}
+		return c.combine(path, p)
+	}
+	switch p.Type {
+	case "":
+		return nil, errors.New("type is missing")
+	case RateLimiting:
+		r := p.RateLimiting
+		return c.limit(limit{rate: r.SpansPerSecond, burst: r.BurstCapacity}, "spans_per_second")
+	case BytesLimiting:
+		b := p.BytesLimiting
+		return c.limit(limit{rate: b.BytesPerSecond, burst: b.BurstCapacity, bytes: true}, "bytes_per_second")
+	case OTTLCondition:
+		return nil, fmt.Errorf("type ottl_condition is %w: OTTL conditions are evaluated on spans as they pass by, not on stored columns; say the same with type traceql, or leave store out", ErrUnsupported)
+	}
+	l, negate, err := c.leaf(p)
+	if err != nil {
+		return nil, err
+	}
+	c.out.leaves = append(c.out.leaves, l)
+	return &node{kind: kindLeaf, leaf: len(c.out.leaves) - 1, negate: negate}, nil
+}
+
+func (c *compiler) limit(l limit, field string) (*node, error) {
+	if c.noBudget > 0 {
+		return nil, fmt.Errorf("a budget inside of not or drop is %w: it would be used up by traces that are not kept", ErrUnsupported)
+	}
+	if l.rate < 0 || l.burst < 0 {
+		return nil, fmt.Errorf("%s and burst_capacity must not be negative", field)
+	}
+	if l.burst == 0 {
+		l.burst = 2 * min(l.rate, math.MaxInt64/2)
+	}
+	c.out.needStart = true
+	c.out.needBytes = c.out.needBytes || l.bytes
+	c.out.budgets++
+	return &node{kind: kindLimit, limit: l, budget: c.out.budgets - 1}, nil
+}
+
+func (c *compiler) combine(path string, p *Policy) (*node, error) {
+	switch p.Type {
+	case And:
+		return &node{kind: kindAnd, subs: c.subs(path+"::and::and_sub_policy", p.And.SubPolicies, inAnd)}, nil
+	case Drop:
+		c.noBudget++
+		defer func() { c.noBudget-- }()
+		return &node{kind: kindAnd, negate: true, subs: c.subs(path+"::drop::drop_sub_policy", p.Drop.SubPolicies, inDrop)}, nil
+	case Not:
+		if p.Not.SubPolicy == nil {
+			return nil, errors.New("not::not_sub_policy is missing")
+		}
+		c.noBudget++
+		defer func() { c.noBudget-- }()
+		n := c.policy(path+"::not::not_sub_policy", p.Not.SubPolicy, inNot)
+		return &node{kind: kindNot, subs: []*node{n}}, nil
+	}
+	return c.composite(path, p)
+}
+
+func (c *compiler) subs(path string, policies []Policy, at place) []*node {
+	out := make([]*node, len(policies))
+	for i := range policies {
+		out[i] = c.policy(fmt.Sprintf("%s::%d", path, i), &policies[i], at)
+	}
+	return out
+}
+
+// composite gives sub-policies their shares as contrib does: one that is not allocated a rate gets none.
+func (c *compiler) composite(path string, p *Policy) (*node, error) {
+	cfg := &p.Composite
+	if cfg.MaxTotalSpansPerSecond < 0 {
+		return nil, errors.New("composite::max_total_spans_per_second must not be negative")
+	}
+	n := &node{kind: kindComposite, budget: c.out.budgets, limit: limit{rate: cfg.MaxTotalSpansPerSecond}}
+	c.out.budgets += len(cfg.SubPolicies)
+	c.out.needStart = true
+	total := float64(cfg.MaxTotalSpansPerSecond)
+	shares := map[string]int64{}
+	for i, a := range cfg.RateAllocation {
+		if !slices.ContainsFunc(cfg.SubPolicies, func(s Policy) bool { return s.Name == a.Policy }) {
+			return nil, fmt.Errorf("composite::rate_allocation::%d: there is no sub-policy %q", i, a.Policy)
+		}
+		shares[a.Policy] = int64(total / float64(len(cfg.SubPolicies)))
+		if a.Percent > 0 {
+			shares[a.Policy] = int64(float64(a.Percent) / 100 * total)
+		}
+	}
+	n.subs = c.subs(path+"::composite::composite_sub_policy", cfg.SubPolicies, inComposite)
+	for i := range cfg.SubPolicies {
+		n.shares = append(n.shares, shares[cfg.SubPolicies[i].Name])
+	}
+	return n, nil
+}
+
+// leaf returns what decides a policy by itself. negate says that the policy samples what the leaf does not mark.
+func (c *compiler) leaf(p *Policy) (l leaf, negate bool, err error) {
+	switch p.Type {
+	case AlwaysSample:
+		return alwaysLeaf{}, false, nil
+	case Latency:
+		c.out.needStart, c.out.needEnd = true, true
+		return &latencyLeaf{p.Latency.ThresholdMs, p.Latency.UpperThresholdMs}, false, nil
+	case Probabilistic:
+		s := p.Probabilistic.SamplingPercentage
+		if math.IsNaN(s) || math.IsInf(s, 0) || s < 0 {
+			return nil, false, fmt.Errorf("probabilistic::sampling_percentage: %v is not a percentage", s)
+		}
+		return &shareLeaf{salted: saltHash(p.Probabilistic.HashSalt), most: threshold(s)}, false, nil
+	case SpanCount:
+		return &countLeaf{int64(p.SpanCount.MinSpans), int64(p.SpanCount.MaxSpans)}, false, nil
+	case StatusCode:
+		l, err = statusLeaf(p.StatusCode.StatusCodes)
+		return l, false, err
+	case StringAttribute:
+		l, err = stringLeaf(&p.StringAttribute)
+		return l, p.StringAttribute.InvertMatch, err
+	case BooleanAttribute:
+		want := p.BooleanAttribute.Value
+		match := func(v store.Value) bool { return (v.Type == store.TypeBool && v.Bool()) == want }
+		return &attrLeaf{key: p.BooleanAttribute.Key, matcher: &valueMatcher{resource: match, span: match}}, p.BooleanAttribute.InvertMatch, nil
+	case NumericAttribute:
+		l, err = numericLeaf(&p.NumericAttribute)
+		return l, p.NumericAttribute.InvertMatch, err
+	case TraceState:
+		return newTraceStateLeaf(p.TraceState.Key, p.TraceState.Values), false, nil
+	case TraceFlags:
+		return flagsLeaf{}, false, nil
+	case TraceQL:
+		l, err = queryLeaf(p.TraceQL.Query)
+		return l, false, err
+	case MinPerService:
+		return c.perService(&p.MinPerService)
+	}
+	return nil, false, fmt.Errorf("unknown type %q: %w; policies of extensions need spans as they pass by", p.Type, ErrUnsupported)
+}
+
+func statusLeaf(codes []string) (leaf, error) {
+	if len(codes) == 0 {
+		return nil, errors.New("status_code::status_codes: at least one of OK, ERROR and UNSET is needed")
+	}
+	pred := &store.Predicate{Column: store.Intrinsic(store.SpanStatus), Op: store.OpIn}
+	for _, code := range codes {
+		n, ok := map[string]int64{"OK": store.StatusOK, "ERROR": store.StatusError, "UNSET": store.StatusUnset}[code]
+		if !ok {
+			return nil, fmt.Errorf("status_code::status_codes: %q is none of OK, ERROR and UNSET", code)
+		}
+		pred.Values = append(pred.Values, store.Int(n))
+	}
+	return &filterLeaf{pred}, nil
+}
+
+func numericLeaf(cfg *NumericAttributeConfig) (leaf, error) {
+	if cfg.MinValue == 0 && cfg.MaxValue == 0 {
+		return nil, errors.New("numeric_attribute: min_value or max_value must be given, and not be 0")
+	}
+	low, high := int64(math.MinInt64), int64(math.MaxInt64)
+	if cfg.MinValue != 0 {
+		low = cfg.MinValue
+	}
+	if cfg.MaxValue != 0 {
+		high = cfg.MaxValue
+	}
+	match := func(v store.Value) bool {
+		n := int64(0)
+		if v.Type == store.TypeInt {
+			n = v.Int()
+		}
+		return low <= n && n <= high
+	}
+	return &attrLeaf{key: cfg.Key, matcher: &valueMatcher{resource: match, span: match}}, nil
+}
+
+// stringLeaf matches texts; another type counts as the empty text, which only a resource can match with.
+func stringLeaf(cfg *StringAttributeConfig) (leaf, error) {
+	l := &attrLeaf{key: cfg.Key, matcher: &valueMatcher{}}
+	match := func(s string) bool { return s != "" && slices.Contains(cfg.Values, s) }
+	if cfg.EnabledRegexMatching {
+		var list []*regexp.Regexp
+		for i, v := range cfg.Values {
+			re, err := regexp.Compile(v)
+			if err != nil {
+				return nil, fmt.Errorf("string_attribute::values::%d: %w", i, err)
+			}
+			list = append(list, re)
+		}
+		match = func(s string) bool {
+			return slices.ContainsFunc(list, func(re *regexp.Regexp) bool { return re.MatchString(s) })
+		}
+		l.remember = cfg.CacheMaxSize
+		if l.remember <= 0 {
+			l.remember = 128
+		}
+	} else if len(cfg.Values) > 4 {
+		set := make(map[string]bool, len(cfg.Values))
+		for _, v := range cfg.Values {
+			set[v] = v != ""
+		}
+		match = func(s string) bool { return set[s] }
+	}
+	text := func(v store.Value) string {
+		if v.Type == store.TypeString {
+			return v.Str
+		}
+		return ""
+	}
+	l.matcher.resource = func(v store.Value) bool { return match(text(v)) }
+	l.matcher.span = func(v store.Value) bool { s := text(v); return s != "" && match(s) }
+	return l, nil
+}
+
+func queryLeaf(text string) (leaf, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, errors.New("traceql::query is missing")
+	}
+	q, err := traceql.Compile(text)
+	if err != nil {
+		return nil, fmt.Errorf("traceql::query: %w", err)
+	}
+	if len(q.Metrics) > 0 {
+		return nil, errors.New("traceql::query: a metrics query does not select traces; use a spanset query such as { status = error }")
+	}
+	for _, a := range q.Search.Columns {
+		if a.Intrinsic == ast.TraceDecision || a.Intrinsic == ast.TracePolicy {
+			return nil, fmt.Errorf("traceql::query: %s is known only once the trace has been decided", a)
+		}
+	}
+	return &traceqlLeaf{q}, nil
+}
+
+func (c *compiler) perService(cfg *MinPerServiceConfig) (leaf, bool, error) {
+	if cfg.Traces < 1 {
+		return nil, false, errors.New("min_per_service::traces must be 1 or more")
+	}
+	p := &perService{traces: cfg.Traces, window: cfg.Window, index: c.out.perService}
+	if p.window == 0 {
+		p.window = time.Hour
+	}
+	if p.window < time.Second {
+		return nil, false, fmt.Errorf("min_per_service::window: %s is shorter than 1s", p.window)
+	}
+	c.out.needStart, c.out.needEnd = true, true
+	c.out.perService++
+	return p, false, nil
+}
