@@ -35,6 +35,15 @@ build-slim: ## build bin/bramble-slim, without the detection of clouds, for smal
 	cp build/slim/components.go cmd/bramble/main.go build/slim-main/
 	$(GOBUILD) -o bin/bramble-slim ./build/slim-main
 
+.PHONY: build-arm64
+build-arm64: ## build/bramble-arm64, for linux/arm64
+	@mkdir -p build
+	GOOS=linux GOARCH=arm64 $(GOBUILD) -o build/bramble-arm64 ./cmd/bramble
+
+.PHONY: test-arm64
+test-arm64: ## some end-to-end tests with build/bramble-arm64 under qemu's user mode emulation (Debian: qemu-user-static)
+	BRAMBLE_BIN=$(CURDIR)/tools/run-arm64.sh go test -count=1 -timeout 20m -run 'Tutorial|TestJaeger$$|TestEveryField|TestZipkin|TestSearch' ./test/e2e
+
 .PHONY: build-plain
 build-plain: ## build/plain/bramble: what ocb alone makes of the manifest, as somebody with a distribution of their own would
 	@mkdir -p build/plain
@@ -114,7 +123,7 @@ generate-check: generate ## fail when a generated file is not what the sources s
 check-full: test-deps test lint generate-check ## everything, including what takes long
 	BRAMBLE_FULL=1 go test -timeout 60m ./internal/... ./test/...
 	tools/fuzz.sh 60s
-	GOARCH=arm64 $(GOBUILD) -o build/bramble-arm64 ./cmd/bramble
+	$(MAKE) build-arm64 test-arm64
 	$(MAKE) build-slim build-plain
 	BRAMBLE_BIN=$(CURDIR)/build/plain/bramble go test -count=1 -timeout 20m ./test/e2e
 

@@ -255,7 +255,7 @@ func TestJaegerGarbage(t *testing.T) {
 		require.NoError(t, agent.NewAgentClientFactory(good, protocol).EmitBatch(t.Context(), newJaegerTrace(t).batch))
 		for n := range 64 {
 			packet := bytes.Clone(good.Bytes())
-			sendUDP(t, addr, packet[:1+len(packet)*n/65]) // Cut short; TestJaegerPoison has the empty one.
+			sendUDP(t, addr, packet[:len(packet)*n/65]) // Cut short; the first one is empty.
 			packet[(n*37)%len(packet)] ^= 0xff
 			sendUDP(t, addr, packet) // A flipped byte.
 			sendUDP(t, addr, unhex(t, randomHex(t, 1+n*20)))
@@ -280,26 +280,43 @@ func TestJaegerGarbage(t *testing.T) {
 	assert.True(t, b.Running(), fmt.Sprint("the process must live: ", b.Log.Tail(5)))
 }
 
-// TestJaegerPoison sends, in one UDP packet each, what ends the process of the stock receiver 0.158.0 by a panic: an
+// TestJaegerPoison sends, in one UDP packet each, what ends the process of contrib's receiver 0.158.0 by a panic: an
 // empty packet (it reads from a buffer that was never set), and a call of the method of the agent's interface that takes
-// Zipkin spans ("unsupported receiver"). Anybody who reaches the port can send them.
+// Zipkin spans ("unsupported receiver"). Here they are counted, and the next good batch is taken.
 func TestJaegerPoison(t *testing.T) {
-	t.Skip("the stock jaeger receiver 0.158.0 panics over these packets, outside of our code; see docs/receivers.md, Jaeger over UDP")
+	b := local(t)
 	for listener, protocol := range map[string]thrift.TProtocolFactory{
 		"thrift_compact": thrift.NewTCompactProtocolFactoryConf(nil), "thrift_binary": thrift.NewTBinaryProtocolFactoryConf(nil),
 	} {
 		call := thrift.NewTMemoryBuffer()
 		require.NoError(t, agent.NewAgentClientFactory(call, protocol).EmitZipkinBatch(t.Context(), nil))
-		for name, packet := range map[string][]byte{"empty": {}, "zipkin": call.Bytes()} {
-			t.Run(listener+"/"+name, func(t *testing.T) {
-				b := local(t)
-				addr := b.Addr("receivers::jaeger::protocols::" + listener)
+		addr := b.Addr("receivers::jaeger::protocols::" + listener)
+		for reason, packet := range map[string][]byte{"malformed": {}, "unsupported": call.Bytes()} {
+			t.Run(listener+"/"+reason, func(t *testing.T) {
 				sendUDP(t, addr, packet)
 				j := newJaegerTrace(t)
 				sendThriftUDP(t, addr, protocol, j)
-				b.WaitTrace(j.id(), 3)
-				assert.True(t, b.Running())
+				j.check(t, b.WaitTrace(j.id(), 3))
+				waitMetric(t, b, 1, "otelcol_jaeger_udp_dropped_packets", `transport="udp_`+listener+`"`, `reason="`+reason+`"`)
 			})
 		}
 	}
+	assert.True(t, b.Running())
+}
+
+// TestJaegerClaims posts, in a few bytes each, batches that claim to hold 100 million spans.
+func TestJaegerClaims(t *testing.T) {
+	b := local(t)
+	allocated := func() float64 { return metrics(t, b).value("otelcol_process_runtime_total_alloc_bytes") }
+	before := allocated()
+	for _, count := range []uint32{1 << 20, 100_000_000, math.MaxInt32} {
+		// A struct of Thrift's binary protocol: field 2, a list of structs.
+		body := append([]byte{15, 0, 2, 12}, binary.BigEndian.AppendUint32(nil, count)...)
+		for range 20 {
+			r := b.Do("POST", "http://"+b.Addr("receivers::jaeger::protocols::thrift_http")+"/api/traces", bytes.NewReader(body), "Content-Type", "application/x-thrift")
+			require.Equal(t, http.StatusBadRequest, r.Status, "%s", r.Body)
+		}
+	}
+	assert.Less(t, allocated()-before, float64(256<<20), "bytes allocated for 60 requests of 8 bytes")
+	assert.True(t, b.Running())
 }

@@ -176,7 +176,7 @@ func TestDiskFullForOtherClients(t *testing.T) {
 	buf := thrift.NewTMemoryBuffer()
 	require.NoError(t, j.batch.Write(t.Context(), thrift.NewTBinaryProtocolConf(buf, nil)))
 	r = b.Do(http.MethodPost, "http://"+b.Addr("receivers::jaeger::protocols::thrift_http")+"/api/traces", buf, "Content-Type", "application/x-thrift")
-	assert.Equal(t, http.StatusInternalServerError, r.Status, "Jaeger over HTTP: %s", r.Body)
+	assert.Equal(t, http.StatusServiceUnavailable, r.Status, "Jaeger over HTTP: %s", r.Body)
 	_, err := api_v2.NewCollectorServiceClient(harness.Dial(t, b.Addr("receivers::jaeger::protocols::grpc"))).PostSpans(
 		t.Context(), &api_v2.PostSpansRequest{Batch: modelBatch(j)})
 	assert.Equal(t, codes.Unknown, status.Code(err), "Jaeger over gRPC: %v", err)
