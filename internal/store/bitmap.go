@@ -11,7 +11,7 @@ const GranuleRows = 8192
 
 // Bitmap marks rows of one granule. The zero value marks none.
 type Bitmap struct {
-	words [GranuleRows / 64]uint64
+	words [Words]uint64
 }
 
 // Fill marks rows 0 to n-1 and no others.
@@ -33,6 +33,31 @@ func (b *Bitmap) Clear(i int) { b.words[i>>6] &^= 1 << (i & 63) }
 
 // Has reports whether row i is marked.
 func (b *Bitmap) Has(i int) bool { return b.words[i>>6]&(1<<(i&63)) != 0 }
+
+// Words is the number of words of a bitmap: word i marks rows 64*i to 64*i+63, the first in its lowest bit.
+const Words = GranuleRows / 64
+
+// Word returns 64 marks.
+func (b *Bitmap) Word(i int) uint64 { return b.words[i] }
+
+// SetWord sets 64 marks.
+func (b *Bitmap) SetWord(i int, marks uint64) { b.words[i] = marks }
+
+// Beyond reports whether a row from n on is marked.
+func (b *Bitmap) Beyond(n int) bool {
+	if n >= GranuleRows {
+		return false
+	}
+	if b.words[n/64]>>(n%64) != 0 {
+		return true
+	}
+	for _, w := range b.words[n/64+1:] {
+		if w != 0 {
+			return true
+		}
+	}
+	return false
+}
 
 // And keeps the rows that are marked in both.
 func (b *Bitmap) And(o *Bitmap) {

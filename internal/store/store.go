@@ -75,6 +75,21 @@ type Part interface {
 	Attributes(ctx context.Context) ([]AttributeInfo, error)
 }
 
+// Lister is a Part that can name the values of some columns without reading rows.
+type Lister interface {
+	// Distinct returns the values that the column has in any row, in any order, each at least once. complete is false if
+	// the part does not know them all; then there are none. The values must not be modified. A part that is still being
+	// appended to may list values of rows that came after the view was taken.
+	Distinct(ctx context.Context, c Column) (values []Value, complete bool, err error)
+}
+
+// Ranger is a Part that knows between which numbers the values of a column lie in a granule, without reading it.
+type Ranger interface {
+	// Range returns the bounds of a column of numbers that no row of the granule lacks (times, durations), both
+	// included. ok is false if they are not known.
+	Range(granule int, c Column) (lo, hi int64, ok bool)
+}
+
 // PartKind says how a part is kept.
 type PartKind uint8
 

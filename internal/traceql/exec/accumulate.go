@@ -26,17 +26,23 @@ type accSeries struct {
 	slots []exemplarSlot
 }
 
-// exemplarSlot is the candidate of a slot: the span with the least hash of its start, so that the choice does not
-// depend on the order of spans. Its trace is looked up only if it is chosen.
+// exemplarSlot is the candidate of a slot: the first span in the order of newer. Its trace and start are looked up only
+// if it is chosen.
 type exemplarSlot struct {
 	used  bool
 	at    spot
 	row   uint32 // Of the granule.
-	trace spanid.TraceID
-	hash  uint64
-	start int64
 	value float64
+
+	trace spanid.TraceID
+	start int64
 }
+
+// newer orders granules about as a run visits them, so that candidates are seldom replaced.
+func newer(a, b spot) bool { return a.part < b.part || a.part == b.part && a.granule > b.granule }
+
+// wants reports whether a row of the granule may be a better candidate.
+func (s *exemplarSlot) wants(at spot) bool { return !s.used || newer(at, s.at) }
 
 // exemplarSlots is how many candidates a series has at most.
 const exemplarSlots = 50
@@ -53,13 +59,12 @@ func newAccumulator(r *run, q *plan.MetricsQuery, t *Timeline, exemplars bool) *
 
 // of returns the series of a group.
 func (a *accumulator) of(group []ast.Static) (*accSeries, error) {
-	key := ""
-	var keySb56 strings.Builder
+	var b strings.Builder
 	for _, v := range group {
-		k := valueKey(v)
-		keySb56.WriteString(k + "\x00")
+		b.WriteString(valueKey(v))
+		b.WriteByte(0)
 	}
-	key += keySb56.String()
+	key := b.String()
 	if s, ok := a.series[key]; ok {
 		return s, nil
 	}
@@ -110,20 +115,21 @@ func (a *accumulator) add(s *accSeries, bucket int, v float64) {
 	}
 }
 
-// offer proposes a span as an exemplar.
-func (a *accumulator) offer(s *accSeries, bucket int, at spot, row uint32, start int64, v float64) {
-	slot := &s.slots[bucket*len(s.slots)/a.timeline.N]
-	h := mixTime(start)
-	if slot.used && (slot.hash < h || slot.hash == h && slot.start <= start) {
-		return
-	}
-	*slot = exemplarSlot{used: true, at: at, row: row, hash: h, start: start, value: v}
+// slot returns the place for an exemplar of a bucket.
+func (a *accumulator) slot(s *accSeries, bucket int) *exemplarSlot {
+	return &s.slots[bucket*len(s.slots)/a.timeline.N]
 }
 
-// mixTime spreads times over all numbers: one step of a multiplicative generator and a shift.
-func mixTime(t int64) uint64 {
-	x := uint64(t) * 0x9e3779b97f4a7c15 //nolint:gosec // A hash.
-	return x ^ x>>29
+// offer proposes a span as an exemplar.
+func (a *accumulator) offer(s *accSeries, bucket int, at spot, row uint32, v float64) {
+	a.slot(s, bucket).offer(&exemplarSlot{used: true, at: at, row: row, value: v})
+}
+
+// offer takes a candidate if it comes before the one that is there.
+func (s *exemplarSlot) offer(o *exemplarSlot) {
+	if o.used && (s.wants(o.at) || o.at == s.at && o.row < s.row) {
+		*s = *o
+	}
 }
 
 // merge adds the sums of another worker.
@@ -137,11 +143,8 @@ func (a *accumulator) merge(o *accumulator) error {
 		if err := have.add(s.PartialSeries); err != nil {
 			return err
 		}
-		for i, slot := range s.slots {
-			mine := &have.slots[i]
-			if slot.used && (!mine.used || slot.hash < mine.hash || slot.hash == mine.hash && slot.start < mine.start) {
-				*mine = slot
-			}
+		for i := range s.slots {
+			have.slots[i].offer(&s.slots[i])
 		}
 	}
 	return nil

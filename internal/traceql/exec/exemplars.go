@@ -2,6 +2,7 @@ package exec
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
@@ -50,7 +51,7 @@ func (a *accumulator) pick(most int) (map[*accSeries][]exemplarSlot, error) {
 	return out, nil
 }
 
-// findTraces reads the trace ids of candidates, granule by granule.
+// findTraces reads the trace ids and starts of candidates, granule by granule.
 func (r *run) findTraces(slots []*exemplarSlot) error {
 	bySpot := map[spot][]*exemplarSlot{}
 	for _, s := range slots {
@@ -68,12 +69,17 @@ func (r *run) findTraces(slots []*exemplarSlot) error {
 		if err != nil {
 			return err
 		}
-		byRow := map[uint32]spanid.TraceID{}
+		var starts store.Vector
+		if err := r.parts[at.part].Read(r.ctx, at.granule, store.Intrinsic(store.SpanStart), &sel, &starts); err != nil {
+			return fmt.Errorf("read span starts: %w", err)
+		}
+		index := map[uint32]int{}
 		for i, row := range rowsOf(&sel) {
-			byRow[row] = ids[i]
+			index[row] = i
 		}
 		for _, s := range list {
-			s.trace = byRow[s.row]
+			i := index[s.row]
+			s.trace, s.start = ids[i], starts.At(i).Int()
 		}
 	}
 	return nil

@@ -14,13 +14,20 @@ type grouping struct {
 	groups [][]ast.Static // Per id, a value per attribute, nil if missing.
 }
 
-// groupRows groups the n rows of a chunk by attributes, whose columns are given.
-func groupRows(ch *chunk, n int, attrs []ast.Attr, columns []int) *grouping {
-	g := &grouping{ids: make([]uint32, n), groups: [][]ast.Static{nil}}
+// groupRows groups n rows by attributes, whose values are given. Without attributes there is one group and no ids.
+func groupRows(vecs []store.Vector, n int, attrs []ast.Attr) *grouping {
+	g := &grouping{groups: [][]ast.Static{nil}}
 	for k, a := range attrs {
-		codes, values := valueCodes(&ch.vecs[columns[k]], n, a)
+		codes, values := valueCodes(&vecs[k], n, a)
 		for i := range values {
 			values[i] = groupValue(values[i])
+		}
+		if k == 0 {
+			g.ids, g.groups = codes, make([][]ast.Static, len(values))
+			for i := range values {
+				g.groups[i] = values[i : i+1 : i+1]
+			}
+			continue
 		}
 		g.combine(codes, values)
 	}
@@ -37,23 +44,33 @@ func groupValue(v ast.Static) ast.Static {
 
 // combine refines the grouping by one more attribute.
 func (g *grouping) combine(codes []uint32, values []ast.Static) {
-	known := make(map[uint64]uint32, len(values))
+	const none = ^uint32(0)
 	old := g.groups
 	g.groups = nil
-	lastKey, lastID := ^uint64(0), uint32(0)
+	number := func(id, code uint32) uint32 {
+		g.groups = append(g.groups, slices.Concat(old[id], values[code:code+1]))
+		return uint32(len(g.groups) - 1) //nolint:gosec // At most one per row.
+	}
+	if len(old)*len(values) <= maxCells {
+		table := slices.Repeat([]uint32{none}, len(old)*len(values))
+		for i, id := range g.ids {
+			at := &table[int(id)*len(values)+int(codes[i])]
+			if *at == none {
+				*at = number(id, codes[i])
+			}
+			g.ids[i] = *at
+		}
+		return
+	}
+	known := make(map[uint64]uint32, len(values))
 	for i, id := range g.ids {
 		key := uint64(id)<<32 | uint64(codes[i])
-		if key != lastKey {
-			next, ok := known[key]
-			if !ok {
-				next = uint32(len(g.groups)) //nolint:gosec // At most one per row.
-				known[key] = next
-				tuple := slices.Concat(old[id], values[codes[i]:codes[i]+1])
-				g.groups = append(g.groups, tuple)
-			}
-			lastKey, lastID = key, next
+		next, ok := known[key]
+		if !ok {
+			next = number(id, codes[i])
+			known[key] = next
 		}
-		g.ids[i] = lastID
+		g.ids[i] = next
 	}
 }
 

@@ -96,12 +96,12 @@ type metricsRun struct {
 	workers  []*accumulator
 	compare  []*comparer // Instead of workers, for compare.
 
-	// Span by span: the condition and the columns that are read of matching rows.
-	local   *cond
-	cols    *columns
-	start   int
-	by      []int
-	measure int // -1 if nothing is measured.
+	// Span by span: the condition, and the columns that are read of matching rows.
+	local    *cond
+	by       []store.Column
+	measured bool
+	measure  store.Column
+	counters []*rowCounter // One per worker.
 }
 
 func (r *run) metricsQuery(m *plan.MetricsQuery, t *Timeline, only Slice, exemplars int) (*QueryPartial, error) {
@@ -184,83 +184,21 @@ func (x *metricsRun) spanBySpan() error {
 		if x.query.AST.Fn == ast.Compare {
 			return x.compare[worker].rows(spots[i], &sel)
 		}
-		return x.countRows(x.workers[worker], spots[i], &sel)
+		return x.counters[worker].add(spots[i], &sel)
 	})
 }
 
 func (x *metricsRun) prepareColumns() {
-	x.cols = newColumns()
-	x.start = x.cols.addColumn(store.Intrinsic(store.SpanStart))
 	for _, a := range x.query.AST.By {
 		c, _ := columnOf(a)
-		x.by = append(x.by, x.cols.addColumn(c))
+		x.by = append(x.by, c)
 	}
-	x.measure = -1
-	if x.query.AST.Fn.HasAttr() {
-		c, _ := columnOf(x.query.AST.Attr)
-		x.measure = x.cols.addColumn(c)
+	if x.measured = x.query.AST.Fn.HasAttr(); x.measured {
+		x.measure, _ = columnOf(x.query.AST.Attr)
 	}
-}
-
-// countRows adds the marked rows of a granule to a worker's sums.
-func (x *metricsRun) countRows(acc *accumulator, s spot, sel *store.Bitmap) error {
-	ch, err := x.run.readChunk(x.run.parts[s.part], s.granule, sel, x.cols)
-	if err != nil {
-		return err
+	for _, w := range x.workers {
+		x.counters = append(x.counters, newRowCounter(x, w))
 	}
-	defer x.run.meter.give(ch.bytes)
-	if len(x.by) == 0 && x.measure < 0 {
-		return x.countAll(acc, s, ch)
-	}
-	n := sel.Count()
-	g := groupRows(ch, n, x.query.AST.By, x.by)
-	series := make([]*accSeries, len(g.groups))
-	for i := range n {
-		v := 0.0
-		if x.measure >= 0 {
-			got, ok := acc.measured(toStatic(x.query.AST.Attr, ch.vecs[x.measure].At(i)))
-			if !ok {
-				continue
-			}
-			v = got
-		}
-		start := ch.vecs[x.start].At(i).Int()
-		bucket := x.timeline.bucket(start)
-		if bucket < 0 {
-			continue
-		}
-		sr := series[g.ids[i]]
-		if sr == nil {
-			if sr, err = acc.of(g.groups[g.ids[i]]); err != nil {
-				return err
-			}
-			series[g.ids[i]] = sr
-		}
-		acc.add(sr, bucket, v)
-		if acc.exemplar {
-			acc.offer(sr, bucket, s, ch.rows()[i], start, v)
-		}
-	}
-	return nil
-}
-
-// countAll is countRows without groups and values: only starts are looked at.
-func (x *metricsRun) countAll(acc *accumulator, s spot, ch *chunk) error {
-	sr, err := acc.of(nil)
-	if err != nil {
-		return err
-	}
-	v := &ch.vecs[x.start]
-	for i := range v.Rows() {
-		start := v.At(i).Int()
-		if bucket := x.timeline.bucket(start); bucket >= 0 {
-			sr.Count[bucket]++
-			if acc.exemplar {
-				acc.offer(sr, bucket, s, ch.rows()[i], start, 0)
-			}
-		}
-	}
-	return nil
 }
 
 // traceByTrace evaluates whole traces and counts the spans that survive.
@@ -357,7 +295,7 @@ func (x *metricsRun) countTrace(acc *accumulator, t *trace, spans []int32, by []
 		acc.add(s, bucket, value)
 		if acc.exemplar {
 			ch := t.spans[n].chunk
-			acc.offer(s, bucket, spot{ch.index, ch.granule}, ch.rows()[t.spans[n].i], start, value)
+			acc.offer(s, bucket, spot{ch.index, ch.granule}, ch.rows()[t.spans[n].i], value)
 		}
 	}
 	return nil

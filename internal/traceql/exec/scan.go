@@ -126,7 +126,7 @@ func (r *run) matching(s spot, c *cond, tests []*store.Predicate) (sel store.Bit
 	r.granules.Add(1)
 	r.spans.Add(int64(n))
 	for _, t := range tests {
-		if alwaysHolds(t, &info) {
+		if alwaysHolds(t, &info) || r.inRange(s, t) {
 			continue
 		}
 		if err := p.Filter(r.ctx, s.granule, t, &sel); err != nil {
@@ -147,6 +147,28 @@ func alwaysHolds(t *store.Predicate, info *store.PartInfo) bool {
 		return clampInt(info.MaxStartNano) <= limit
 	case t.Column.Name == store.SpanStart && t.Op == store.OpGe:
 		return clampInt(info.MinStartNano) >= limit
+	}
+	return false
+}
+
+// rangeOf returns the bounds of a column of numbers in a granule, if the part knows them without reading.
+func (r *run) rangeOf(s spot, name string) (lo, hi int64, ok bool) {
+	if p, is := r.parts[s.part].(store.Ranger); is {
+		return p.Range(s.granule, store.Intrinsic(name))
+	}
+	return 0, 0, false
+}
+
+// inRange reports whether a test of times holds for every row of a granule.
+func (r *run) inRange(s spot, t *store.Predicate) bool {
+	lo, hi, ok := r.rangeOf(s, t.Column.Name)
+	limit := t.Values[0].Int()
+	switch {
+	case !ok:
+	case t.Op == store.OpLe:
+		return hi <= limit
+	case t.Op == store.OpGe:
+		return lo >= limit
 	}
 	return false
 }

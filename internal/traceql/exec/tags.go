@@ -143,7 +143,7 @@ func (t *tagRun) names(found *nameSet) error {
 		}
 		return nil
 	}
-	return t.matching(func(s spot, sel *store.Bitmap) (more bool, err error) {
+	return t.matching(nil, func(s spot, sel *store.Bitmap) (more bool, err error) {
 		attrs, err := t.run.attributesOf(s.part)
 		if err != nil {
 			return false, err
@@ -170,9 +170,9 @@ func (t *tagRun) names(found *nameSet) error {
 	})
 }
 
-// matching calls f with the rows of every granule that match the filter and overlap the window, until f wants no more.
-// f is called by several goroutines.
-func (t *tagRun) matching(f func(spot, *store.Bitmap) (more bool, err error)) error {
+// matching calls f with the rows of every granule that match the filter and overlap the window, until f wants no more,
+// but for those of the parts in skip. f is called by several goroutines.
+func (t *tagRun) matching(skip map[int]bool, f func(spot, *store.Bitmap) (more bool, err error)) error {
 	c := &cond{op: plan.True}
 	if t.options.Filter != nil {
 		c = compile(t.options.Filter.Cond, newColumns())
@@ -182,6 +182,7 @@ func (t *tagRun) matching(f func(spot, *store.Bitmap) (more bool, err error)) er
 	if err != nil {
 		return err
 	}
+	spots = slices.DeleteFunc(spots, func(s spot) bool { return skip[s.part] })
 	enough := errors.New("enough")
 	err = t.run.each(len(spots), func(i int) error {
 		sel, err := t.run.matching(spots[i], c, tests)

@@ -140,65 +140,76 @@ func (t *tagRun) values(a ast.Attr, found *valueSet) error {
 	return nil
 }
 
-// columnValues collects the values of a column: from the catalogues where these know all, else from rows.
+// columnValues collects the values of a column: from what parts know of it where they know all, else from rows. Parts
+// that overlap the window count as a whole then: a value that lies just outside is better than a scan of the store.
 func (t *tagRun) columnValues(a ast.Attr, found *valueSet) error {
-	known, err := t.fromCatalogue(a, found)
-	if err != nil {
-		return err
-	}
+	known := map[int]bool{}
 	col, _ := columnOf(a)
+	for i, p := range t.run.parts {
+		info := p.Info()
+		if t.options.Filter != nil || info.Rows == 0 || !t.window.overlaps(info.MinStartNano, max(info.MaxEndNano, info.MaxStartNano)) {
+			continue
+		}
+		if err := t.run.err(); err != nil {
+			return err
+		}
+		more := true
+		var err error
+		if known[i], more, err = t.fromPart(p, a, col, found); err != nil || !more {
+			return err
+		}
+	}
 	exists := &store.Predicate{Column: col, Op: store.OpExists}
-	return t.matching(func(s spot, sel *store.Bitmap) (bool, error) {
-		p := t.run.parts[s.part]
-		if known[s.part] || a != ast.ServiceName && !p.MayMatch(s.granule, exists) {
+	return t.matching(known, func(s spot, sel *store.Bitmap) (bool, error) {
+		if a != ast.ServiceName && !t.run.parts[s.part].MayMatch(s.granule, exists) {
 			return true, nil
 		}
 		return t.readValues(s, sel, a, col, found)
 	})
 }
 
-// fromCatalogue adds the values that catalogues list completely and says for which parts these do.
-func (t *tagRun) fromCatalogue(a ast.Attr, found *valueSet) (map[int]bool, error) {
-	known := map[int]bool{}
-	if t.options.Filter != nil || a.Scope == ast.ScopeIntrinsic {
-		return known, nil
-	}
-	col, _ := columnOf(a)
-	for i, p := range t.run.parts {
-		info := p.Info()
-		if info.Rows == 0 || !t.window.overlaps(info.MinStartNano, max(info.MaxEndNano, info.MaxStartNano)) {
-			continue
-		}
-		if err := t.run.err(); err != nil {
-			return nil, err
-		}
+// fromPart adds the values of a column that the part knows without reading rows: from its catalogue, or its
+// dictionaries. all reports whether these are all of them.
+func (t *tagRun) fromPart(p store.Part, a ast.Attr, col store.Column, found *valueSet) (all, more bool, err error) {
+	var values []store.Value
+	if col.Scope != store.ScopeIntrinsic {
 		infos, err := p.Attributes(t.run.ctx)
 		if err != nil {
-			return nil, fmt.Errorf("list attributes: %w", err)
+			return false, false, fmt.Errorf("list attributes: %w", err)
 		}
-		rows, complete := 0, true
-		for _, at := range infos {
-			if at.Column == col {
-				complete = complete && at.Complete
+		rows := 0
+		all = true
+		for i := range infos {
+			if at := &infos[i]; at.Column == col {
+				all = all && at.Complete
 				rows += at.Rows
-			}
-		}
-		if !complete || a == ast.ServiceName && rows < info.Rows {
-			continue
-		}
-		known[i] = true
-		for _, at := range infos {
-			if at.Column != col {
-				continue
-			}
-			for _, v := range at.Top {
-				if more, err := found.add(toStatic(a, v.Value)); err != nil || !more {
-					return known, err
+				for _, v := range at.Top {
+					values = append(values, v.Value)
 				}
 			}
 		}
+		if a == ast.ServiceName && rows < p.Info().Rows {
+			values = append(values, store.String("")) // A missing one is empty (contract 11, X-17).
+		}
 	}
-	return known, nil
+	if lister, ok := p.(store.Lister); ok && !all {
+		listed, complete, err := lister.Distinct(t.run.ctx, col)
+		if err != nil {
+			return false, false, fmt.Errorf("list values of %s: %w", a, err)
+		}
+		if complete {
+			values, all = append(values, listed...), true
+		}
+	}
+	if !all {
+		return false, true, nil
+	}
+	for _, v := range values {
+		if more, err = found.add(toStatic(a, v)); err != nil || !more {
+			return true, more, err
+		}
+	}
+	return true, true, nil
 }
 
 // readValues adds the values of the marked rows of a granule.
@@ -240,7 +251,7 @@ func (t *tagRun) traceValues(a ast.Attr, found *valueSet) error {
 	value := compileAttr(a, cols)
 	tc := newTraceColumns(cols)
 	structure := a.Intrinsic != ast.RootName && a.Intrinsic != ast.RootService
-	return t.matching(func(s spot, sel *store.Bitmap) (bool, error) {
+	return t.matching(nil, func(s spot, sel *store.Bitmap) (bool, error) {
 		candidates, err := t.run.candidates(s, sel)
 		if err != nil {
 			return false, err

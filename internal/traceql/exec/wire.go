@@ -20,10 +20,12 @@ var ErrWire = errors.New("malformed partial result")
 // wireWriter appends fields.
 type wireWriter struct{ b []byte }
 
-func (w *wireWriter) int(n int64)     { w.b = binary.AppendVarint(w.b, n) }
-func (w *wireWriter) uint(n uint64)   { w.b = binary.AppendUvarint(w.b, n) }
-func (w *wireWriter) len(n int)       { w.b = binary.AppendUvarint(w.b, uint64(n)) } //nolint:gosec // not negative
-func (w *wireWriter) float(f float64) { w.b = binary.LittleEndian.AppendUint64(w.b, math.Float64bits(f)) }
+func (w *wireWriter) int(n int64)   { w.b = binary.AppendVarint(w.b, n) }
+func (w *wireWriter) uint(n uint64) { w.b = binary.AppendUvarint(w.b, n) }
+func (w *wireWriter) len(n int)     { w.b = binary.AppendUvarint(w.b, uint64(n)) } //nolint:gosec // not negative
+func (w *wireWriter) float(f float64) {
+	w.b = binary.LittleEndian.AppendUint64(w.b, math.Float64bits(f))
+}
 
 func (w *wireWriter) bool(v bool) {
 	if v {

@@ -75,7 +75,9 @@ func TestSearchesMerge(t *testing.T) {
 // TestFragmentsMerge joins the rows of one trace that two stores have spans of.
 func TestFragmentsMerge(t *testing.T) {
 	id := spanid.TraceID{15: 1}
-	span := func(n byte, start uint64) exec.SpanRow { return exec.SpanRow{ID: spanid.SpanID{7: n}, StartNano: start} }
+	span := func(n byte, start uint64) exec.SpanRow {
+		return exec.SpanRow{ID: spanid.SpanID{7: n}, StartNano: start}
+	}
 	a := &exec.SearchResult{Traces: []exec.TraceRow{{
 		ID: id, RootService: exec.RootNotReceived, StartNano: 100, DurationNano: 50,
 		Spansets:     []exec.SpansetRow{{Spans: []exec.SpanRow{span(2, 110), span(3, 120), span(4, 130)}, Matched: 5}},

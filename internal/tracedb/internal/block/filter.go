@@ -40,6 +40,15 @@ func (b *Block) Filter(ctx context.Context, granule int, p *store.Predicate, sel
 		return b.filterAttr(s, p, sel)
 	case *refSource:
 		return filterRefs(s, p, sel)
+	case intSource:
+		if lo, hi, ok := intRange(p); ok {
+			for r := range sel.Rows() {
+				if n := s(r); n < lo || n > hi {
+					sel.Clear(r)
+				}
+			}
+			return nil
+		}
 	}
 	return filterRows(src, p, sel)
 }
@@ -134,18 +143,9 @@ func (b *Block) filterColumn(s *columnSource, p *store.Predicate, sel *store.Bit
 	}
 	switch lo, hi, ok := intRange(p); {
 	case s.v.Dict != nil:
-		match := b.matches(s.from, s.v.Dict, p)
-		for row, i := range s.v.All() {
-			if match[s.v.Codes[i]] {
-				keep.Set(row)
-			}
-		}
+		markCodes(s.v, b.matches(s.from, s.v.Dict, p), &keep)
 	case ok && s.v.Type() == store.TypeInt:
-		for row, i := range s.v.All() {
-			if n := int64(s.v.Num(i)); n >= lo && n <= hi { //nolint:gosec // the bits
-				keep.Set(row)
-			}
-		}
+		markRange(s.v, lo, hi, &keep)
 	default:
 		return filterRows(s, p, sel)
 	}
@@ -182,32 +182,117 @@ func intRange(p *store.Predicate) (lo, hi int64, ok bool) {
 
 // present marks the rows that have a value.
 func present(v *column.Values, keep *store.Bitmap) {
-	for row := range v.All() {
-		keep.Set(row)
+	if v.Present == nil {
+		keep.Fill(v.Rows)
+		return
+	}
+	for w := range store.Words {
+		marks, _ := v.Present.Word(w)
+		keep.SetWord(w, marks)
+	}
+}
+
+// markCodes marks the rows whose dictionary code matches.
+func markCodes(v *column.Values, match []bool, keep *store.Bitmap) {
+	if !slices.Contains(match, true) {
+		return
+	}
+	codes := v.Codes
+	if v.Present == nil {
+		for w := 0; len(codes) > 0; w++ {
+			n := min(64, len(codes))
+			var marks uint64
+			for i, c := range codes[:n] {
+				if match[c] {
+					marks |= 1 << i
+				}
+			}
+			keep.SetWord(w, marks)
+			codes = codes[n:]
+		}
+		return
+	}
+	i := 0
+	for w := range store.Words {
+		has, _ := v.Present.Word(w)
+		var marks uint64
+		for ; has != 0; has &= has - 1 {
+			if match[codes[i]] {
+				marks |= has & -has
+			}
+			i++
+		}
+		keep.SetWord(w, marks)
+	}
+}
+
+// markRange marks the rows whose number is in a range.
+func markRange(v *column.Values, lo, hi int64, keep *store.Bitmap) {
+	width := uint64(hi) - uint64(lo) //nolint:gosec // the distance, whatever the signs
+	if hi < lo {
+		return
+	}
+	nums := v.Nums
+	if v.Present == nil {
+		for w := 0; len(nums) > 0; w++ {
+			n := min(64, len(nums))
+			var marks uint64
+			for i, num := range nums[:n] {
+				if num-uint64(lo) <= width { //nolint:gosec // the bits
+					marks |= 1 << i
+				}
+			}
+			keep.SetWord(w, marks)
+			nums = nums[n:]
+		}
+		return
+	}
+	i := 0
+	for w := range store.Words {
+		has, _ := v.Present.Word(w)
+		var marks uint64
+		for ; has != 0; has &= has - 1 {
+			if nums[i]-uint64(lo) <= width { //nolint:gosec // the bits
+				marks |= has & -has
+			}
+			i++
+		}
+		keep.SetWord(w, marks)
 	}
 }
 
 // filterRefs decides once per distinct value of the resources or scopes.
 func filterRefs(s *refSource, p *store.Predicate, sel *store.Bitmap) error {
 	match := matchAll(s.col.dict, p)
-	byID := make([]bool, len(s.col.codes))
-	for id, c := range s.col.codes {
-		if c == store.NoCode {
-			byID[id] = p.Op == store.OpNotExists
-		} else {
-			byID[id] = match[c]
+	holds := func(code uint32) bool {
+		if code == store.NoCode {
+			return p.Op == store.OpNotExists
 		}
+		return match[code]
 	}
 	var keep store.Bitmap
+	if s.ids.Dict != nil {
+		codes, err := s.codesByID()
+		if err != nil {
+			return err
+		}
+		byCode := make([]bool, len(codes))
+		for i, c := range codes {
+			byCode[i] = holds(c)
+		}
+		markCodes(s.ids, byCode, &keep)
+		sel.And(&keep)
+		return nil
+	}
 	for row, i := range s.ids.All() {
 		id := s.ids.Num(i) + uint64(s.base) //nolint:gosec // not negative
-		if id >= uint64(len(byID)) {
+		if id >= uint64(len(s.col.codes)) {
 			if !sel.Has(row) {
 				continue
 			}
-			return s.b.corrupt(fileSpans, fmt.Errorf("a span refers to resource or scope %d of %d", id, len(byID)))
+			return s.b.corrupt(fileSpans, fmt.Errorf("a span refers to resource or scope %d of %d", id, len(s.col.codes)))
 		}
-		if byID[id] {
+		if holds(s.col.codes[id]) {
 			keep.Set(row)
 		}
 	}

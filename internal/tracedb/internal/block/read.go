@@ -3,8 +3,11 @@ package block
 import (
 	"context"
 	"fmt"
+	"math/bits"
+	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
 )
 
 // Read implements store.Part.
@@ -25,10 +28,8 @@ func (b *Block) Read(ctx context.Context, granule int, c store.Column, sel *stor
 	if c.Multi() {
 		dst.Offsets = append(dst.Offsets, 0)
 	}
-	for r := range sel.Rows() {
-		if r >= g.rows {
-			return fmt.Errorf("%w: row %d of granule %d in block %s", store.ErrInvalid, r, granule, b.meta.ID)
-		}
+	if sel.Beyond(g.rows) {
+		return fmt.Errorf("%w: a row from %d on of granule %d in block %s", store.ErrInvalid, g.rows, granule, b.meta.ID)
 	}
 	switch s := src.(type) {
 	case *columnSource:
@@ -40,16 +41,9 @@ func (b *Block) Read(ctx context.Context, granule int, c store.Column, sel *stor
 			return nil
 		}
 	case *refSource:
-		dst.Dict = s.col.dict
-		for r := range sel.Rows() {
-			code, err := s.code(r)
-			if err != nil {
-				return err
-			}
-			dst.Codes = append(dst.Codes, code)
-		}
-		return nil
+		return readRefs(s, sel, dst)
 	case intSource:
+		dst.Ints = slices.Grow(dst.Ints, sel.Count())
 		for r := range sel.Rows() {
 			dst.Ints = append(dst.Ints, s(r))
 		}
@@ -61,19 +55,12 @@ func (b *Block) Read(ctx context.Context, granule int, c store.Column, sel *stor
 func readColumn(s *columnSource, sel *store.Bitmap, dst *store.Vector) {
 	switch {
 	case s.ints:
-		for r := range sel.Rows() {
-			dst.Ints = append(dst.Ints, int64(s.v.Num(r))) //nolint:gosec // the bits
-		}
+		readInts(s.v, sel, dst)
 	case s.v.Dict != nil:
 		dst.Dict = s.v.Dict.Values
-		for r := range sel.Rows() {
-			code := store.NoCode
-			if i := s.v.Index(r); i >= 0 {
-				code = uint32(s.v.Codes[i])
-			}
-			dst.Codes = append(dst.Codes, code)
-		}
+		readCodes(s.v, sel, dst)
 	default:
+		dst.Values = slices.Grow(dst.Values, sel.Count())
 		for r := range sel.Rows() {
 			var v store.Value
 			if i := s.v.Index(r); i >= 0 {
@@ -82,6 +69,97 @@ func readColumn(s *columnSource, sel *store.Bitmap, dst *store.Vector) {
 			dst.Values = append(dst.Values, v)
 		}
 	}
+}
+
+// readInts reads a column of numbers that every row has.
+func readInts(v *column.Values, sel *store.Bitmap, dst *store.Vector) {
+	n := sel.Count()
+	dst.Ints = slices.Grow(dst.Ints, n)[:n]
+	out := dst.Ints
+	if v.Dict == nil && n == v.Rows {
+		for i, num := range v.Nums[:n] {
+			out[i] = int64(num) //nolint:gosec // the bits
+		}
+		return
+	}
+	k := 0
+	for w := range store.Words {
+		for marks := sel.Word(w); marks != 0; marks &= marks - 1 {
+			out[k] = int64(v.Num(w<<6 + bits.TrailingZeros64(marks))) //nolint:gosec // the bits
+			k++
+		}
+	}
+}
+
+// readCodes reads dictionary codes.
+func readCodes(v *column.Values, sel *store.Bitmap, dst *store.Vector) {
+	n := sel.Count()
+	dst.Codes = slices.Grow(dst.Codes, n)[:n]
+	out := dst.Codes
+	if v.Present == nil && n == v.Rows {
+		for i, c := range v.Codes[:n] {
+			out[i] = uint32(c)
+		}
+		return
+	}
+	k := 0
+	for w := range store.Words {
+		marks := sel.Word(w)
+		if marks == 0 {
+			continue
+		}
+		has, before := ^uint64(0), w<<6
+		if v.Present != nil {
+			has, before = v.Present.Word(w)
+		}
+		for ; marks != 0; marks &= marks - 1 {
+			bit := marks & -marks
+			out[k] = store.NoCode
+			if has&bit != 0 {
+				out[k] = uint32(v.Codes[before+bits.OnesCount64(has&(bit-1))])
+			}
+			k++
+		}
+	}
+}
+
+// readRefs reads a property of resources or scopes as dictionary codes.
+func readRefs(s *refSource, sel *store.Bitmap, dst *store.Vector) error {
+	dst.Dict = s.col.dict
+	n := sel.Count()
+	if s.ids.Dict == nil || n < len(s.ids.Dict.Values) {
+		dst.Codes = slices.Grow(dst.Codes, n)
+		for r := range sel.Rows() {
+			code, err := s.code(r)
+			if err != nil {
+				return err
+			}
+			dst.Codes = append(dst.Codes, code)
+		}
+		return nil
+	}
+	codes, err := s.codesByID()
+	if err != nil {
+		return err
+	}
+	readCodes(s.ids, sel, dst)
+	for i, c := range dst.Codes {
+		dst.Codes[i] = codes[c]
+	}
+	return nil
+}
+
+// codesByID returns the dictionary code of each entry of the dictionary of ids.
+func (s *refSource) codesByID() ([]uint32, error) {
+	out := make([]uint32, len(s.ids.Dict.Values))
+	for i := range out {
+		id := s.ids.Dict.Values[i].Num + uint64(s.base) //nolint:gosec // not negative
+		if id >= uint64(len(s.col.codes)) {
+			return nil, s.b.corrupt(fileSpans, fmt.Errorf("a span refers to resource or scope %d of %d", id, len(s.col.codes)))
+		}
+		out[i] = s.col.codes[id]
+	}
+	return out, nil
 }
 
 func readRows(src source, multi bool, sel *store.Bitmap, dst *store.Vector) error {

@@ -27,4 +27,5 @@
 // # Accounting
 //
 // Every allocation that lives as long as the head is added to a meter when it is made; Head.Bytes is the sum.
+// The catalogue of attributes is not: it has at most maxCounted counts a column and is made for queries only.
 package head

@@ -28,9 +28,10 @@ type Head struct {
 	opts Options
 	seed maphash.Seed
 
-	snap  atomic.Pointer[snapshot]
-	bytes atomic.Int64
-	memos memoCache
+	snap      atomic.Pointer[snapshot]
+	bytes     atomic.Int64
+	memos     memoCache
+	catalogue catalogue
 
 	// Columns. The appender writes them, readers see what their snapshot covers.
 	ids        chunks[ids]
