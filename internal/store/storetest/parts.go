@@ -41,6 +41,7 @@ func testRandom(t *testing.T, open Open) {
 				c.traceRows()
 				c.spans(rng)
 				c.attributes()
+				c.known(predicates.Columns())
 				// Small parts get fewer questions: together they get as many as one large part.
 				share := max(1, len(want.Spans)/c.info.Rows)
 				for i, column := range predicates.Columns() {

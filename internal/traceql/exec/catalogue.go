@@ -42,7 +42,9 @@ func (r *run) attributesOf(part int) ([]ast.Attr, error) {
 			attrs = append(attrs, a)
 		}
 	}
-	slices.SortFunc(attrs, func(a, b ast.Attr) int { return cmp.Compare(a.String(), b.String()) })
+	slices.SortFunc(attrs, func(a, b ast.Attr) int {
+		return cmp.Or(cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.Intrinsic, b.Intrinsic), cmp.Compare(a.Name, b.Name))
+	})
 	if r.catalogue.attrs == nil {
 		r.catalogue.attrs = map[int][]ast.Attr{}
 	}

@@ -18,7 +18,7 @@ type rowCounter struct {
 
 	start, measure store.Vector
 	by             []store.Vector
-	cells          []uint32 // per row
+	cells, zeros   []uint32 // per row
 
 	first, buckets, groups int // The table: buckets from first on times groups.
 	count                  []uint32
@@ -134,11 +134,9 @@ func (c *rowCounter) bucketsOfStarts(n int) (first, last int) {
 
 // locate finds the cell of each row. Rows outside of the timeline get the cell behind the last.
 func (c *rowCounter) locate(n int, g *grouping) {
-	c.cells = slices.Grow(c.cells[:0], n)[:n]
-	if len(g.ids) > 0 {
-		copy(c.cells, g.ids)
-	} else {
-		clear(c.cells)
+	if c.cells = g.ids; len(g.ids) == 0 {
+		c.zeros = zeroed(c.zeros, n)
+		c.cells = c.zeros
 	}
 	if len(c.start.Ints) == 0 {
 		return

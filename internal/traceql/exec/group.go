@@ -18,7 +18,7 @@ type grouping struct {
 func groupRows(vecs []store.Vector, n int, attrs []ast.Attr) *grouping {
 	g := &grouping{groups: [][]ast.Static{nil}}
 	for k, a := range attrs {
-		codes, values := valueCodes(&vecs[k], n, a)
+		codes, values := wholeDict(&vecs[k], n, a)
 		for i := range values {
 			values[i] = groupValue(values[i])
 		}
@@ -100,6 +100,27 @@ func valueCodes(v *store.Vector, n int, a ast.Attr) (codes []uint32, values []as
 			known[value] = c
 		}
 		codes[i], last, lastCode = c, value, c
+	}
+	return codes, values
+}
+
+// smallDict is how many entries a dictionary has at most that wholeDict takes as it is.
+const smallDict = 256
+
+// wholeDict is valueCodes where values may be among the result that no row has: small dictionaries need no second look.
+func wholeDict(v *store.Vector, n int, a ast.Attr) (codes []uint32, values []ast.Static) {
+	missing := uint32(len(v.Dict)) //nolint:gosec // checked below
+	if len(v.Dict) == 0 || len(v.Dict) > smallDict || len(v.Offsets) > 0 || len(v.Codes) != n {
+		return valueCodes(v, n, a)
+	}
+	values = make([]ast.Static, 0, len(v.Dict)+1)
+	for _, d := range v.Dict {
+		values = append(values, orEmpty(a, toStatic(a, d)))
+	}
+	values = append(values, orEmpty(a, ast.Static{}))
+	codes = make([]uint32, n)
+	for i, c := range v.Codes {
+		codes[i] = min(c, missing)
 	}
 	return codes, values
 }

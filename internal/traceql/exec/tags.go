@@ -123,7 +123,7 @@ type tagRun struct {
 // names collects the names of attributes that matching spans have.
 func (t *tagRun) names(found *nameSet) error {
 	if t.options.Filter == nil {
-		for i, p := range t.run.parts {
+		for _, p := range t.run.parts {
 			info := p.Info()
 			if info.Rows == 0 || !t.window.overlaps(info.MinStartNano, max(info.MaxEndNano, info.MaxStartNano)) {
 				continue
@@ -131,13 +131,14 @@ func (t *tagRun) names(found *nameSet) error {
 			if err := t.run.err(); err != nil {
 				return err
 			}
-			attrs, err := t.run.attributesOf(i)
+			infos, err := p.Attributes(t.run.ctx)
 			if err != nil {
-				return err
+				return fmt.Errorf("list attributes: %w", err)
 			}
-			for _, a := range attrs {
-				if a.Scope != ast.ScopeIntrinsic && found.want(a) {
-					found.add(a)
+			for k := range infos {
+				scope, ok := scopeOf(infos[k].Column.Scope)
+				if a := (ast.Attr{Scope: scope, Name: infos[k].Column.Name}); ok && found.want(a) {
+					found.names[a] = true
 				}
 			}
 		}

@@ -112,6 +112,13 @@ func readCodes(v *column.Values, sel *store.Bitmap, dst *store.Vector) {
 		if v.Present != nil {
 			has, before = v.Present.Word(w)
 		}
+		if marks == has {
+			for _, c := range v.Codes[before : before+bits.OnesCount64(has)] {
+				out[k] = uint32(c)
+				k++
+			}
+			continue
+		}
 		for ; marks != 0; marks &= marks - 1 {
 			bit := marks & -marks
 			out[k] = store.NoCode
@@ -127,6 +134,19 @@ func readCodes(v *column.Values, sel *store.Bitmap, dst *store.Vector) {
 func readRefs(s *refSource, sel *store.Bitmap, dst *store.Vector) error {
 	dst.Dict = s.col.dict
 	n := sel.Count()
+	if s.ids.Dict == nil && n == s.ids.Rows {
+		dst.Codes = slices.Grow(dst.Codes, n)[:n]
+		byID, base := s.col.codes, uint64(s.base) //nolint:gosec // not negative
+		for i, num := range s.ids.Nums[:n] {
+			id := num + base
+			if id >= uint64(len(byID)) {
+				_, err := s.code(i)
+				return err
+			}
+			dst.Codes[i] = byID[id]
+		}
+		return nil
+	}
 	if s.ids.Dict == nil || n < len(s.ids.Dict.Values) {
 		dst.Codes = slices.Grow(dst.Codes, n)
 		for r := range sel.Rows() {

@@ -1,0 +1,78 @@
+package storetest
+
+import (
+	"github.com/stretchr/testify/require"
+
+	"github.com/bramble-tracing/bramble/internal/store"
+)
+
+// known compares what a part says of its columns without reading them (store.Lister, store.Ranger) with their values.
+func (c *partCheck) known(columns []store.Column) {
+	c.t.Helper()
+	lister, _ := c.part.(store.Lister)
+	ranger, _ := c.part.(store.Ranger)
+	for _, col := range columns {
+		if lister != nil {
+			c.distinct(lister, col)
+		}
+		if ranger != nil {
+			c.ranges(ranger, col)
+		}
+	}
+}
+
+// column reads all values of a column in a granule.
+func (c *partCheck) column(granule int, col store.Column) []store.Value {
+	c.t.Helper()
+	var sel store.Bitmap
+	sel.Fill(c.info.GranuleLen(granule))
+	var v store.Vector
+	require.NoError(c.t, c.part.Read(c.t.Context(), granule, col, &sel, &v))
+	var out []store.Value
+	for i := range v.Rows() {
+		out = v.AppendTo(out, i)
+	}
+	return out
+}
+
+func (c *partCheck) distinct(p store.Lister, col store.Column) {
+	c.t.Helper()
+	listed, complete, err := p.Distinct(c.t.Context(), col)
+	require.NoError(c.t, err)
+	if !complete {
+		require.Empty(c.t, listed, "values of column %v, which are not all", col)
+		return
+	}
+	occurs := map[store.Value]bool{}
+	for g := range c.info.Granules() {
+		for _, v := range c.column(g, col) {
+			occurs[v] = true
+		}
+	}
+	set := map[store.Value]bool{}
+	for _, v := range listed {
+		set[v] = true
+		if c.info.Kind == store.KindBlock {
+			require.True(c.t, occurs[v], "column %v of %s has no %v", col, c.info.ID, v)
+		}
+	}
+	for v := range occurs {
+		require.True(c.t, set[v], "column %v of %s has %v, which is not listed", col, c.info.ID, v)
+	}
+}
+
+func (c *partCheck) ranges(p store.Ranger, col store.Column) {
+	c.t.Helper()
+	for g := range c.info.Granules() {
+		lo, hi, ok := p.Range(g, col)
+		if !ok {
+			continue
+		}
+		values := c.column(g, col)
+		require.Len(c.t, values, c.info.GranuleLen(g), "column %v has a range, so every row has a value", col)
+		for _, v := range values {
+			require.True(c.t, v.Type == store.TypeInt && v.Int() >= lo && v.Int() <= hi,
+				"column %v of granule %d has %d, which is not in %d to %d", col, g, v.Int(), lo, hi)
+		}
+	}
+}
