@@ -186,11 +186,20 @@ func TestMount(t *testing.T) {
 	require.Equal(t, 404, get(t, c, e.url("/api/unknown")).code, "a mount at / does not get what is below /api")
 	require.Contains(t, get(t, c, e.url("/status/endpoints")).body, "What was scrubbed.")
 	for prefix, says := range map[string]string{
-		"/api/x": "reserved", "/status": "reserved", "/ready": "reserved", "/pii": "taken", "pii": "begins with a slash", "/x/": "does not end", "": "begins",
+		"/api/x": "reserved", "/status": "reserved", "/status/config": "reserved", "/status/version/x": "reserved", "/ready": "reserved", "/pii": "taken", "pii": "begins with a slash", "/x/": "does not end", "": "begins",
 	} {
 		_, err := e.Mount(webmount.Mount{Prefix: prefix, Handler: page("")})
 		require.ErrorContains(t, err, says, prefix)
 	}
+	require.Equal(t, 404, get(t, c, e.url("/status/pii")).code, "a mount at / does not get what is below /status")
+	below, err := e.Mount(webmount.Mount{Prefix: "/status/pii", Handler: page("state"), Description: "What was found."})
+	require.NoError(t, err)
+	require.Equal(t, "state /status/pii", get(t, c, e.url("/status/pii")).body)
+	require.Equal(t, 404, get(t, c, e.url("/status/piii")).code)
+	require.Contains(t, get(t, c, e.url("/status/version")).body, "version")
+	require.Contains(t, get(t, c, e.url("/status/endpoints")).body, "What was found.")
+	below()
+	require.Equal(t, 404, get(t, c, e.url("/status/pii")).code)
 	_, err = e.Mount(webmount.Mount{Prefix: "/none"})
 	require.ErrorContains(t, err, "no handler")
 	unmount()

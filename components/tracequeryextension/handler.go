@@ -77,11 +77,18 @@ func (h *portHandler) apiOrMount(w http.ResponseWriter, r *http.Request) {
 		http.StripPrefix(prefix, h.api).ServeHTTP(w, r)
 		return
 	}
-	if m := h.ext.find(r.URL.Path); m != nil {
-		m.ServeHTTP(w, r)
+	h.mount(w, r)
+}
+
+// mount answers from a page of another component, if there is one for the path. The page that is mounted at "/" does
+// not stand in for pages of reserved prefixes.
+func (h *portHandler) mount(w http.ResponseWriter, r *http.Request) {
+	m := h.ext.find(r.URL.Path)
+	if m == nil || below(r.URL.Path, statusPrefix) && !below(m.Prefix, statusPrefix) {
+		http.NotFound(w, r)
 		return
 	}
-	http.NotFound(w, r)
+	m.ServeHTTP(w, r)
 }
 
 // recover turns a panic, which would be our mistake, into an answer and a log line.

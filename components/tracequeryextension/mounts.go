@@ -14,6 +14,13 @@ import (
 // reserved are the prefixes that the extension serves itself.
 var reserved = []string{"/api", "/ready", "/metrics", "/status", "/debug"}
 
+// statusPrefix is the reserved prefix below which other components may mount pages about themselves, under names that
+// are not in statusPages.
+const statusPrefix = "/status"
+
+// statusPages are the extension's own pages below statusPrefix (H-04).
+var statusPages = []string{"version", "services", "endpoints", "config", "runtime_config", "overrides", "usage-stats"}
+
 // mounts is the table of pages of other components. The zero value is empty.
 type mounts struct {
 	table atomic.Pointer[[]*mounted]
@@ -54,6 +61,13 @@ func checkMount(mount webmount.Mount) error {
 		return fmt.Errorf("mount %s: there is no handler", p)
 	case !strings.HasPrefix(p, "/"), p != "/" && strings.HasSuffix(p, "/"), strings.Contains(p, "//"):
 		return fmt.Errorf("mount %q: a prefix begins with a slash and does not end with one", p)
+	}
+	if name, ok := strings.CutPrefix(p, statusPrefix+"/"); ok {
+		first, _, _ := strings.Cut(name, "/")
+		if slices.Contains(statusPages, first) {
+			return fmt.Errorf("mount %s: %s/%s is reserved for the API", p, statusPrefix, first)
+		}
+		return nil
 	}
 	for _, r := range reserved {
 		if below(p, r) {

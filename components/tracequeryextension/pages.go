@@ -53,7 +53,7 @@ func (h *portHandler) status(w http.ResponseWriter, r *http.Request) {
 	case "/status/usage-stats":
 		fmt.Fprintln(&b, "disabled: Bramble sends no usage reports")
 	default:
-		http.NotFound(w, r)
+		h.mount(w, r)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -6,5 +6,7 @@
 // and stops last. A mounted handler is behind the same TLS, authentication, CORS and limits as the API, and may be
 // called at once and concurrently until the returned function has come back.
 //
-// Prefixes of the owner itself (/api, /ready, /metrics, /status, /debug) and prefixes that are taken are refused.
+// Prefixes of the owner itself (/api, /ready, /metrics, /status, /debug) and prefixes that are taken are refused. Below
+// /status a component may mount a page about its own state under any name that the owner does not use, such as
+// /status/pii; it needs no Title.
 package webmount

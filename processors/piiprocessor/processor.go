@@ -37,6 +37,7 @@ type piiProcessor struct {
 
 	ledger  *pii.Ledger
 	release func() error // of the board that holds the ledger
+	unmount func() error // of the status page
 
 	rules   atomic.Pointer[pii.Rules]
 	walkers sync.Pool
@@ -56,7 +57,7 @@ func newProcessor(set processor.Settings, cfg *Config) (*piiProcessor, error) {
 }
 
 // start compiles the rules. When they cannot be used the Collector does not start: it must not run without them.
-func (p *piiProcessor) start(ctx context.Context, _ component.Host) error {
+func (p *piiProcessor) start(ctx context.Context, host component.Host) error {
 	board, release, err := procstate.Default.Acquire(pii.BoardKey, "", func() (procstate.Opened, error) {
 		return procstate.Opened{Value: &pii.Board{}}, nil
 	})
@@ -65,6 +66,9 @@ func (p *piiProcessor) start(ctx context.Context, _ component.Host) error {
 	}
 	p.release = release
 	p.ledger = board.(*pii.Board).Ledger(p.id)
+	if p.unmount, err = mountPage(host, board.(*pii.Board)); err != nil {
+		return err
+	}
 	cfg := p.config.Config
 	if p.config.RulesFile != "" {
 		content, err := readRuleFile(p.config.RulesFile)
@@ -94,10 +98,13 @@ func (p *piiProcessor) shutdown(context.Context) error {
 		p.stop = nil
 	}
 	p.tel.Shutdown()
-	if p.release == nil {
-		return nil // never started
+	var errs []error
+	for _, end := range []func() error{p.unmount, p.release} {
+		if end != nil { // It is nil if the processor was not started.
+			errs = append(errs, end())
+		}
 	}
-	return p.release()
+	return errors.Join(errs...)
 }
 
 // use compiles rules and applies them from the next batch on.
