@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/xpdata/entity"
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -114,6 +115,11 @@ func canaries() (ptrace.Traces, int) {
 	}
 	fill(rs.Resource().Attributes())
 	rs.SetSchemaUrl("https://h/" + next())
+	ref := entity.ResourceEntityRefs(rs.Resource()).AppendEmpty()
+	ref.SetType(next())
+	ref.SetSchemaUrl("https://h/" + next())
+	ref.IdKeys().Append("service.name", "key."+next())
+	ref.DescriptionKeys().Append(next())
 	fill(ss.Scope().Attributes())
 	ss.Scope().SetName("scope " + next())
 	ss.Scope().SetVersion("v " + next())

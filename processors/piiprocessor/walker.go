@@ -7,6 +7,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/xpdata/entity"
 
 	"github.com/bramble-tracing/bramble/internal/pii"
 )
@@ -62,6 +63,7 @@ func (w *walker) resource(ctx context.Context, rs ptrace.ResourceSpans) (emptied
 	if s, ok := w.text(pii.PlaceResource, rs.SchemaUrl()); ok {
 		rs.SetSchemaUrl(s)
 	}
+	w.entities(entity.ResourceEntityRefs(rs.Resource()))
 	scopes := rs.ScopeSpans()
 	if w.dropSpan && w.enforce {
 		for i := range scopes.Len() {
@@ -82,6 +84,26 @@ func (w *walker) resource(ctx context.Context, rs ptrace.ResourceSpans) (emptied
 		w.flush(ctx, rs.Resource())
 	}
 	return emptied
+}
+
+// entities judges the entity references of a resource: types, and keys of attributes.
+func (w *walker) entities(refs entity.EntityRefSlice) {
+	for i := range refs.Len() {
+		ref := refs.At(i)
+		if s, ok := w.text(pii.PlaceResource, ref.SchemaUrl()); ok {
+			ref.SetSchemaUrl(s)
+		}
+		if s, ok := w.text(pii.PlaceResource, ref.Type()); ok {
+			ref.SetType(s)
+		}
+		for _, keys := range []pcommon.StringSlice{ref.IdKeys(), ref.DescriptionKeys()} {
+			for j := range keys.Len() {
+				if s, ok := w.text(pii.PlaceResource, keys.At(j)); ok {
+					keys.SetAt(j, s)
+				}
+			}
+		}
+	}
 }
 
 // scope walks a scope and its spans, and reports whether all of them were removed.
