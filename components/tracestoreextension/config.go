@@ -7,6 +7,8 @@ import (
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"go.opentelemetry.io/collector/component"
+
+	"github.com/bramble-tracing/bramble/internal/tracedb"
 )
 
 // Config is the configuration of one trace store.
@@ -18,6 +20,8 @@ type Config struct {
 	WAL WALConfig `mapstructure:"wal"`
 	// Memory bounds what the store holds in memory.
 	Memory MemoryConfig `mapstructure:"memory"`
+	// Compaction merges blocks.
+	Compaction CompactionConfig `mapstructure:"compaction"`
 	// Retention says what is kept and for how long.
 	Retention RetentionConfig `mapstructure:"retention"`
 
@@ -49,6 +53,21 @@ type MemoryConfig struct {
 	_ struct{}
 }
 
+// CompactionConfig says how blocks are merged: those of an hour to larger ones, and these to still larger ones of the
+// same day (UTC).
+type CompactionConfig struct {
+	// Enabled turns it on. Without it there are more files and slower queries, and a trace that was cut stays so.
+	Enabled bool `mapstructure:"enabled"`
+	// MinBlocks is how many blocks of an hour are merged at least, from 2 on.
+	MinBlocks int `mapstructure:"min_blocks"`
+	// MaxBlockSizeMiB bounds the size of merged blocks. An eighth of retention::max_size_mib is a bound, too.
+	MaxBlockSizeMiB int64 `mapstructure:"max_block_size_mib"`
+	// CPULimitPercentage is how much of one CPU merging may take, from 1 to 100.
+	CPULimitPercentage int `mapstructure:"cpu_limit_percentage"`
+
+	_ struct{}
+}
+
 // RetentionConfig says what is kept. The oldest data goes first.
 type RetentionConfig struct {
 	// Recent is the window in which every span is kept, whatever sampling decides later.
@@ -75,6 +94,12 @@ func createDefaultConfig() component.Config {
 		Directory: "./data",
 		WAL:       WALConfig{Sync: "interval", SyncInterval: 100 * time.Millisecond},
 		Memory:    MemoryConfig{LimitPercentage: 25},
+		Compaction: CompactionConfig{
+			Enabled:            true,
+			MinBlocks:          tracedb.DefaultMinBlocks,
+			MaxBlockSizeMiB:    tracedb.DefaultMaxBlockBytes / mib,
+			CPULimitPercentage: tracedb.DefaultCPUPercentage,
+		},
 		Retention: RetentionConfig{
 			Recent:            time.Hour,
 			MaxAge:            72 * time.Hour,
@@ -102,6 +127,10 @@ func (c *Config) Validate() error {
 	add(c.Memory.LimitMiB == 0 && c.Memory.LimitPercentage == 0, "memory: set limit_mib or limit_percentage")
 	add(c.Memory.LimitPercentage > 80, "memory::limit_percentage: must be at most 80, is %d", c.Memory.LimitPercentage)
 	add(c.Memory.LimitMiB > 0 && int64(c.Memory.LimitMiB)*mib < minMemory, "memory::limit_mib: must be at least %d, is %d", minMemory/mib, c.Memory.LimitMiB)
+	add(c.Compaction.MinBlocks < 2, "compaction::min_blocks: must be at least 2, is %d", c.Compaction.MinBlocks)
+	add(c.Compaction.MaxBlockSizeMiB < 1, "compaction::max_block_size_mib: must be at least 1, is %d", c.Compaction.MaxBlockSizeMiB)
+	add(c.Compaction.CPULimitPercentage < 1 || c.Compaction.CPULimitPercentage > 100,
+		"compaction::cpu_limit_percentage: must be 1 to 100, is %d", c.Compaction.CPULimitPercentage)
 	add(c.Retention.Recent < 0, "retention::recent: must not be negative, is %s", c.Retention.Recent)
 	add(c.Retention.MaxAge < 0, "retention::max_age: must not be negative, is %s", c.Retention.MaxAge)
 	add(c.Retention.MaxAge > 0 && c.Retention.MaxAge < c.Retention.Recent,

@@ -38,6 +38,9 @@ func TestConfig(t *testing.T) {
 		Directory: "/var/lib/bramble",
 		WAL:       WALConfig{Sync: "always", SyncInterval: time.Second},
 		Memory:    MemoryConfig{LimitMiB: 256, LimitPercentage: 25},
+		Compaction: CompactionConfig{
+			MinBlocks: 8, MaxBlockSizeMiB: 256, CPULimitPercentage: 50,
+		},
 		Retention: RetentionConfig{Recent: 30 * time.Minute, MaxAge: 168 * time.Hour, MaxSizeMiB: 51200, MinFreePercentage: 10},
 	}, cfg)
 }
@@ -48,6 +51,9 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		"directory: must not be empty",
 		`wal::sync: must be interval, always or off, is "sometimes"`,
 		"memory::limit_percentage: must be at most 80, is 95",
+		"compaction::min_blocks: must be at least 2, is 1",
+		"compaction::max_block_size_mib: must be at least 1, is 0",
+		"compaction::cpu_limit_percentage: must be 1 to 100, is 200",
 		"retention::max_age: must not be below retention::recent (2h0m0s), is 1h0m0s",
 		"retention::max_size_mib: must not be negative, is -1",
 		"retention::min_free_percentage: must be at most 90, is 99",

@@ -74,6 +74,12 @@ func (e *storeExtension) options(dir string, memory int64) tracedb.Options {
 		Dir:         dir,
 		WAL:         tracedb.WALOptions{Sync: tracedb.SyncMode(e.cfg.WAL.Sync), SyncInterval: e.cfg.WAL.SyncInterval},
 		MemoryBytes: memory,
+		Compaction: tracedb.CompactionOptions{
+			Off:           !e.cfg.Compaction.Enabled,
+			MinBlocks:     e.cfg.Compaction.MinBlocks,
+			MaxBlockBytes: e.cfg.Compaction.MaxBlockSizeMiB * mib,
+			CPUPercentage: e.cfg.Compaction.CPULimitPercentage,
+		},
 		Retention: tracedb.Retention{
 			Recent:            e.cfg.Retention.Recent,
 			MaxAge:            e.cfg.Retention.MaxAge,

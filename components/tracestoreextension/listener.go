@@ -21,7 +21,8 @@ func newListener(logger *zap.Logger) *tracedb.Listener {
 		},
 		BlockWritten: func(e tracedb.BlockWritten) {
 			logger.Info("Block was written", zap.String("block", e.ID), zap.String("from", e.From), zap.Int("level", e.Level),
-				zap.Int("spans", e.Spans), zap.Int("traces", e.Traces), zap.Int64("bytes", e.Bytes), zap.Duration("took", e.Duration))
+				zap.Int("spans", e.Spans), zap.Int("traces", e.Traces), zap.Int64("bytes", e.Bytes), zap.Duration("took", e.Duration),
+				zap.Int("merged_blocks", e.Blocks), zap.Int("copied_spans", e.Copied))
 		},
 		BlockDropped: func(e tracedb.BlockDropped) {
 			logger.Info("Block left the store", zap.String("block", e.ID), zap.String("reason", string(e.Reason)),
@@ -34,6 +35,9 @@ func newListener(logger *zap.Logger) *tracedb.Listener {
 		FlushFailed: func(e tracedb.FlushFailed) {
 			logger.Error("A block could not be written; its spans stay in memory and in the log until it can",
 				zap.Error(e.Err), zap.Duration("retry_in", e.Retry))
+		},
+		CompactionFailed: func(e tracedb.FlushFailed) {
+			logger.Error("Blocks could not be merged; they stay as they are until they can", zap.Error(e.Err), zap.Duration("retry_in", e.Retry))
 		},
 		Replayed: func(e tracedb.Replayed) {
 			level := zap.InfoLevel

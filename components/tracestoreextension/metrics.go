@@ -30,6 +30,14 @@ func (e *storeExtension) registerMetrics() (err error) {
 		t.RegisterTraceStoreBlockSizeCallback(observe(func(s tracedb.Stats) int64 { return s.BlockBytes })),
 		t.RegisterTraceStoreBlocksCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Blocks) })),
 		t.RegisterTraceStoreBlocksWrittenCallback(observe(func(s tracedb.Stats) int64 { return int64(s.BlocksWritten) })),
+		t.RegisterTraceStoreCompactionsCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Merges) })),
+		t.RegisterTraceStoreCompactedSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.MergedSpans) })),
+		t.RegisterTraceStoreCopiedSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.CopiedSpans) })),
+		t.RegisterTraceStoreCompactionFailuresCallback(observe(func(s tracedb.Stats) int64 { return int64(s.MergeFailures) })),
+		t.RegisterTraceStoreCompactionTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
+			o.Observe(e.db.Stats().MergeTime.Seconds())
+			return nil
+		}),
 		t.RegisterTraceStoreFlushFailuresCallback(observe(func(s tracedb.Stats) int64 { return int64(s.FlushFailures) })),
 		t.RegisterTraceStoreFlushTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
 			o.Observe(e.db.Stats().FlushTime.Seconds())

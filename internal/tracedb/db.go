@@ -60,6 +60,9 @@ type DB struct {
 	wake       chan struct{}
 	requests   chan rewriteRequest
 	flushError atomic.Pointer[string] // why the last attempt did not succeed, nil if it did
+	// compacting is full while blocks are merged. It guards merged, a merge that has to be finished.
+	compacting chan struct{}
+	merged     *job
 	trash      trash
 	doomed     atomic.Int64 // bytes of blocks that go as soon as no view uses them
 	suspects   suspects
@@ -91,6 +94,9 @@ type counters struct {
 	droppedBlocks, quarantined            atomic.Uint64
 	flushFailures                         atomic.Uint64
 	flushNanos                            atomic.Int64
+	merges, mergedSpans, copiedSpans      atomic.Uint64
+	mergeFailures                         atomic.Uint64
+	mergeNanos                            atomic.Int64
 }
 
 // Stats describes a DB. Sums count from Open.
@@ -109,6 +115,10 @@ type Stats struct {
 	BlocksWritten, BlockBytesWritten, Rewrites uint64
 	FlushTime                                  time.Duration
 	DroppedBlocks, Quarantined, FlushFailures  uint64
+	// Merges of blocks to a higher level, the spans in their results, those among them that were copied without decoding,
+	// attempts that did not succeed, and the time that merging took, waiting included.
+	Merges, MergedSpans, CopiedSpans, MergeFailures uint64
+	MergeTime                                       time.Duration
 	// HeadBytes is the memory of all heads, RetainedBytes what dropped ones take because views use them.
 	HeadBytes, RetainedBytes int64
 	Memory                   memlimit.Usage
@@ -139,6 +149,8 @@ func (db *DB) Stats() Stats {
 		BlocksWritten: c.blocksWritten.Load(), BlockBytesWritten: c.bytesWritten.Load(), Rewrites: c.rewrites.Load(),
 		FlushTime: time.Duration(c.flushNanos.Load()), DroppedBlocks: c.droppedBlocks.Load(),
 		Quarantined: c.quarantined.Load(), FlushFailures: c.flushFailures.Load(),
+		Merges: c.merges.Load(), MergedSpans: c.mergedSpans.Load(), CopiedSpans: c.copiedSpans.Load(),
+		MergeFailures: c.mergeFailures.Load(), MergeTime: time.Duration(c.mergeNanos.Load()),
 	}
 	if reason := db.diskFull.Load(); reason != nil {
 		st.Full = *reason
@@ -240,6 +252,12 @@ func (db *DB) close() {
 	}
 	db.pending = nil
 	<-db.flushing
+	db.compacting <- struct{}{}
+	if db.merged != nil && db.merged.block != nil {
+		err = errors.Join(err, db.merged.block.Release())
+	}
+	db.merged = nil
+	<-db.compacting
 	db.mu.Lock()
 	db.setState(nil)
 	db.mu.Unlock()

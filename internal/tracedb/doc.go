@@ -36,8 +36,14 @@
 // until the block is written anew (PurgeAfter, Rewrite). A record that is replayed erases in blocks as well: a record
 // behind the mark is newer than every span in blocks.
 //
+// # Compaction
+//
+// compact.Plan names blocks to be merged, DB.mergeBlocks writes them as one without what overlays hide, and finishMerge
+// puts it in their place under DB.commit, if all of them are still there; otherwise the work was in vain. Notes that
+// came meanwhile go with it. Writing a block anew after a deletion is a merge of one.
+//
 // # Goroutines and locks
 //
-// DB.maintain cuts by age and applies retention, DB.flushLoop writes blocks, the log has its own. Close ends and awaits
-// them. Lock order: flushing, gate, commit, mu.
+// DB.maintain cuts by age and applies retention, DB.flushLoop writes heads as blocks and blocks anew, DB.compactLoop
+// merges blocks, the log has its own. Close ends and awaits them. Lock order: flushing or compacting, gate, commit, mu.
 package tracedb

@@ -21,3 +21,10 @@ func (db *DB) Flush() error {
 
 // Tick does a round of maintenance.
 func (db *DB) Tick() { db.tick() }
+
+// CompactionOn turns on what Options.Compaction.Off turned off, for Compact.
+func (db *DB) CompactionOn() {
+	db.compacting <- struct{}{}
+	db.opts.Compaction.Off = false
+	<-db.compacting
+}

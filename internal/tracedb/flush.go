@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -15,19 +16,23 @@ import (
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/compact"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/head"
 )
 
 // flushRows is how many spans are read from a head or block at a time to be written.
 const flushRows = 4096
 
-// job is a block that was written and is to replace a frozen head or another block.
+// job is a block that was written and is to replace a frozen head or other blocks.
 type job struct {
-	piece *piece      // the head, or
-	old   *blockPiece // the block
-	// masked is what was hidden when the writing began, and is not in the new block.
+	piece *piece        // the head, or
+	olds  []*blockPiece // the blocks, oldest first
+	// masked is what was hidden in the head when the writing began, and is not in the new block.
 	masked []uint32
+	// joined are the traces that were in several of the blocks.
+	joined []spanid.TraceID
 	block  *block.Block // nil if nothing was left
+	copied int          // rows that were copied without decoding
 	took   time.Duration
 }
 
@@ -35,7 +40,14 @@ func (j *job) source() string {
 	if j.piece != nil {
 		return j.piece.id
 	}
-	return "block " + j.old.id
+	ids := make([]string, len(j.olds))
+	for i, b := range j.olds {
+		ids[i] = b.id
+	}
+	if len(ids) == 1 {
+		return "block " + ids[0]
+	}
+	return "blocks " + strings.Join(ids, ", ")
 }
 
 // writeHead writes a frozen head as a block, without the rows in mask.
@@ -49,7 +61,7 @@ func (db *DB) writeHead(ctx context.Context, p *piece, mask []uint32) (j *job, e
 	if len(order) == 0 {
 		return j, nil
 	}
-	opts := block.WriterOptions{WALMark: p.mark}
+	opts := block.WriterOptions{WALMark: p.mark, FirstGroups: compact.Groups(len(order))}
 	j.block, err = db.writeBlock(ctx, opts, func(w *block.Writer) error { return copyRows(ctx, w, p.part, order) })
 	j.took = db.now().Sub(start)
 	return j, err
@@ -92,7 +104,7 @@ type extent struct {
 }
 
 // blockOrder returns the rows of a head that are not masked in the order of a block: by the start and id of their
-// trace, then by their own start.
+// trace, then by their own start; a few traces are moved so that row groups end with a trace.
 func blockOrder(ctx context.Context, part *head.Part, mask []uint32) ([]uint32, error) {
 	starts, err := startTimes(ctx, part)
 	if err != nil {
@@ -118,9 +130,13 @@ func blockOrder(ctx context.Context, part *head.Part, mask []uint32) ([]uint32, 
 	slices.SortFunc(extents, func(a, b extent) int {
 		return cmp.Or(cmp.Compare(a.start, b.start), slices.Compare(a.id[:], b.id[:]))
 	})
+	sizes := make([]int, len(extents))
+	for i, e := range extents {
+		sizes[i] = e.to - e.from
+	}
 	out := make([]uint32, 0, len(rows))
-	for _, e := range extents {
-		out = append(out, rows[e.from:e.to]...)
+	for _, i := range compact.Align(sizes, compact.Groups(len(rows))) {
+		out = append(out, rows[extents[i].from:extents[i].to]...)
 	}
 	return out, nil
 }
@@ -184,7 +200,7 @@ func (db *DB) finish(j *job) (bool, error) {
 	if j.piece != nil {
 		return db.finishHead(j, s)
 	}
-	return db.finishRewrite(j, s)
+	return db.finishMerge(j, s)
 }
 
 func (db *DB) finishHead(j *job, s *state) (bool, error) {
@@ -266,8 +282,13 @@ func (db *DB) blockWritten(j *job) {
 	db.stats.bytesWritten.Add(uint64(m.Bytes()))
 	db.stats.flushNanos.Add(int64(j.took))
 	e := BlockWritten{ID: m.ID, Level: m.Level, Spans: m.Rows, Traces: m.Traces, Bytes: m.Bytes(), Duration: j.took, From: j.source()}
-	if j.piece == nil {
+	if j.piece == nil && m.Level == j.olds[0].block.Meta().Level {
 		db.stats.rewrites.Add(1)
+	} else if j.piece == nil {
+		db.stats.merges.Add(1)
+		db.stats.mergedSpans.Add(uint64(m.Rows))
+		db.stats.copiedSpans.Add(uint64(j.copied))
 	}
+	e.Copied, e.Blocks = j.copied, len(j.olds)
 	call(db.opts.Listener.BlockWritten, e)
 }

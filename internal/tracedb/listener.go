@@ -31,6 +31,8 @@ type Listener struct {
 	BlockQuarantined func(BlockQuarantined)
 	// FlushFailed: a block could not be written or put in use; it is tried again. Heads stay readable until then.
 	FlushFailed func(FlushFailed)
+	// CompactionFailed: blocks could not be merged; it is tried again.
+	CompactionFailed func(FlushFailed)
 	// Error: work in the background did not succeed and will be tried again, or the log reported a failed write or
 	// sync whose writers were told.
 	Error func(error)
@@ -56,7 +58,8 @@ const (
 	DropAge       DropReason = "age"
 	DropSize      DropReason = "size"
 	DropDisk      DropReason = "disk"
-	DropRewritten DropReason = "rewritten" // a block: what is left of it is in another one
+	DropRewritten DropReason = "rewritten" // a block: what is left of it is in another one of the same level
+	DropMerged    DropReason = "merged"    // a block: what is left of it is in one of a higher level
 )
 
 // BlockWritten describes a new block.
@@ -67,6 +70,8 @@ type BlockWritten struct {
 	Bytes         int64 // on disk
 	Duration      time.Duration
 	From          string // what it was made from
+	Blocks        int    // how many blocks it was made from; 0 for a head
+	Copied        int    // spans that were copied without decoding
 }
 
 // BlockDropped describes a block that is gone.
@@ -84,7 +89,7 @@ type BlockQuarantined struct {
 	Err  error
 }
 
-// FlushFailed describes an attempt to write a block that did not succeed.
+// FlushFailed describes an attempt to write a block, from a head or from others, that did not succeed.
 type FlushFailed struct {
 	Err   error
 	Retry time.Duration // until the next attempt

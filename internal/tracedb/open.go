@@ -48,9 +48,10 @@ func Open(ctx context.Context, opts Options) (*DB, error) {
 		return nil, fmt.Errorf("open trace store %s: %w", opts.Dir, errors.Join(err, lock.Close()))
 	}
 	db.lock = lock
-	db.wg.Add(2)
+	db.wg.Add(3)
 	go db.maintain()
 	go db.flushLoop()
+	go db.compactLoop()
 	return db, nil
 }
 
@@ -61,6 +62,7 @@ func openLocked(ctx context.Context, opts Options) (*DB, error) {
 	db := &DB{
 		opts: opts, closeDone: make(chan struct{}), changed: make(chan struct{}), catalog: map[string]*saved{},
 		wake: make(chan struct{}, 1), requests: make(chan rewriteRequest), flushing: make(chan struct{}, 1),
+		compacting: make(chan struct{}, 1),
 	}
 	db.stopping, db.stop = context.WithCancel(context.Background())
 	db.memory = memlimit.New("store", opts.MemoryBytes)

@@ -45,6 +45,7 @@ type Options struct {
 	// from blocks.
 	MemoryBytes int64
 	Cut         CutOptions
+	Compaction  CompactionOptions
 	Retention   Retention
 	// MaxColumns bounds the attribute columns of a head (1024); further attributes are kept, but found more slowly.
 	MaxColumns int
@@ -136,6 +137,9 @@ func (o *Options) setDefaults() error {
 		o.Listener = &Listener{}
 	}
 	o.Cut.Bytes = min(o.Cut.Bytes, o.MemoryBytes/headShare/3)
+	if err := o.Compaction.setDefaults(o.Retention.MaxSizeBytes); err != nil {
+		return err
+	}
 	return o.validate()
 }
 

@@ -100,7 +100,7 @@ func (db *DB) planDrops(s *state, missing int64) []retain.Drop {
 	for _, b := range s.blocks {
 		m := b.block.Meta()
 		st.Used += m.Bytes()
-		st.Blocks = append(st.Blocks, retain.Item{ID: b.id, Newest: newestOf(m.MaxEnd, blockTime(b.id, now)), Bytes: m.Bytes()})
+		st.Blocks = append(st.Blocks, retain.Item{ID: b.id, Newest: newestOf(m.MaxEnd, storedAt(m, now)), Bytes: m.Bytes()})
 	}
 	for _, p := range slices.Backward(s.frozen) {
 		st.Heads = append(st.Heads, retain.Item{ID: p.id, Newest: p.newest(), Bytes: max(1, p.logged)})

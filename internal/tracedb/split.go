@@ -2,9 +2,11 @@ package tracedb
 
 import (
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/head"
 )
 
@@ -98,6 +100,41 @@ func (x *splitIndex) without(s *state, had func(spanid.TraceID) bool) *splitInde
 	}
 	next.base = func() traceIDs { return base }
 	return next
+}
+
+// joined returns the index of a state in which blocks were merged. alone are the traces that were in several of them and
+// are in no other block, nor in a head that was frozen when they were found.
+func (x *splitIndex) joined(s *state, alone []spanid.TraceID) *splitIndex {
+	next := x.carry(s)
+	if len(alone) == 0 {
+		return next
+	}
+	live := s.live.head.Part(store.KindHead)
+	base := maps.Clone(x.base())
+	for _, id := range alone {
+		if _, ok := base[id]; !ok || slices.ContainsFunc(s.frozen, func(p *piece) bool { return s.has(p, id) }) {
+			continue
+		}
+		delete(base, id)
+		if rows := s.rows(s.live, live, id); len(rows) > 0 {
+			next.live[id] = rows[0]
+		}
+	}
+	next.base = func() traceIDs { return base }
+	return next
+}
+
+// alone returns those traces that are in no frozen head and in no block but some.
+func (s *state) alone(ids []spanid.TraceID, but []*blockPiece) []spanid.TraceID {
+	rest := without(s.blocks, but)
+	var out []spanid.TraceID
+	for _, id := range ids {
+		if !slices.ContainsFunc(rest, func(b *blockPiece) bool { return b.has(id) }) &&
+			!slices.ContainsFunc(s.frozen, func(p *piece) bool { return s.has(p, id) }) {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // catchUp looks at the traces of the live head that are new since the last time.

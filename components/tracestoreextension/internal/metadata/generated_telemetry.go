@@ -25,23 +25,28 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                       metric.Meter
-	mu                          sync.Mutex
-	registrations               []metric.Registration
-	TraceStoreAppendedSpans     metric.Int64ObservableCounter
-	TraceStoreBlockSize         metric.Int64ObservableGauge
-	TraceStoreBlocks            metric.Int64ObservableGauge
-	TraceStoreBlocksWritten     metric.Int64ObservableCounter
-	TraceStoreDroppedSpans      metric.Int64ObservableCounter
-	TraceStoreFlushFailures     metric.Int64ObservableCounter
-	TraceStoreFlushTime         metric.Float64ObservableCounter
-	TraceStoreMemoryLimit       metric.Int64ObservableGauge
-	TraceStoreMemorySize        metric.Int64ObservableGauge
-	TraceStoreQuarantinedBlocks metric.Int64ObservableCounter
-	TraceStoreRefusedBatches    metric.Int64ObservableCounter
-	TraceStoreSpans             metric.Int64ObservableGauge
-	TraceStoreWalLag            metric.Int64ObservableGauge
-	TraceStoreWalSize           metric.Int64ObservableGauge
+	meter                        metric.Meter
+	mu                           sync.Mutex
+	registrations                []metric.Registration
+	TraceStoreAppendedSpans      metric.Int64ObservableCounter
+	TraceStoreBlockSize          metric.Int64ObservableGauge
+	TraceStoreBlocks             metric.Int64ObservableGauge
+	TraceStoreBlocksWritten      metric.Int64ObservableCounter
+	TraceStoreCompactedSpans     metric.Int64ObservableCounter
+	TraceStoreCompactionFailures metric.Int64ObservableCounter
+	TraceStoreCompactionTime     metric.Float64ObservableCounter
+	TraceStoreCompactions        metric.Int64ObservableCounter
+	TraceStoreCopiedSpans        metric.Int64ObservableCounter
+	TraceStoreDroppedSpans       metric.Int64ObservableCounter
+	TraceStoreFlushFailures      metric.Int64ObservableCounter
+	TraceStoreFlushTime          metric.Float64ObservableCounter
+	TraceStoreMemoryLimit        metric.Int64ObservableGauge
+	TraceStoreMemorySize         metric.Int64ObservableGauge
+	TraceStoreQuarantinedBlocks  metric.Int64ObservableCounter
+	TraceStoreRefusedBatches     metric.Int64ObservableCounter
+	TraceStoreSpans              metric.Int64ObservableGauge
+	TraceStoreWalLag             metric.Int64ObservableGauge
+	TraceStoreWalSize            metric.Int64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -106,6 +111,81 @@ func (builder *TelemetryBuilder) RegisterTraceStoreBlocksWrittenCallback(cb metr
 		cb(ctx, &observerInt64{inst: builder.TraceStoreBlocksWritten, obs: o})
 		return nil
 	}, builder.TraceStoreBlocksWritten)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreCompactedSpansCallback sets callback for observable TraceStoreCompactedSpans metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreCompactedSpansCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreCompactedSpans, obs: o})
+		return nil
+	}, builder.TraceStoreCompactedSpans)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreCompactionFailuresCallback sets callback for observable TraceStoreCompactionFailures metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreCompactionFailuresCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreCompactionFailures, obs: o})
+		return nil
+	}, builder.TraceStoreCompactionFailures)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreCompactionTimeCallback sets callback for observable TraceStoreCompactionTime metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreCompactionTimeCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.TraceStoreCompactionTime, obs: o})
+		return nil
+	}, builder.TraceStoreCompactionTime)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreCompactionsCallback sets callback for observable TraceStoreCompactions metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreCompactionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreCompactions, obs: o})
+		return nil
+	}, builder.TraceStoreCompactions)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreCopiedSpansCallback sets callback for observable TraceStoreCopiedSpans metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreCopiedSpansCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreCopiedSpans, obs: o})
+		return nil
+	}, builder.TraceStoreCopiedSpans)
 	if err != nil {
 		return err
 	}
@@ -325,6 +405,36 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_trace_store_blocks_written",
 		metric.WithDescription("Blocks that were written, rewrites among them. [Alpha]"),
 		metric.WithUnit("{block}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreCompactedSpans, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_compacted_spans",
+		metric.WithDescription("Spans of blocks that were merged into blocks of a higher level. [Alpha]"),
+		metric.WithUnit("{span}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreCompactionFailures, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_compaction_failures",
+		metric.WithDescription("Attempts to merge blocks that did not succeed and are repeated. [Alpha]"),
+		metric.WithUnit("{attempt}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreCompactionTime, err = builder.meter.Float64ObservableCounter(
+		"otelcol_trace_store_compaction_time",
+		metric.WithDescription("Time that merging blocks took, giving way to other work included. [Alpha]"),
+		metric.WithUnit("s"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreCompactions, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_compactions",
+		metric.WithDescription("Merges of blocks into one of a higher level. [Alpha]"),
+		metric.WithUnit("{merge}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreCopiedSpans, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_copied_spans",
+		metric.WithDescription("Merged spans that were copied without decoding. [Alpha]"),
+		metric.WithUnit("{span}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.TraceStoreDroppedSpans, err = builder.meter.Int64ObservableCounter(

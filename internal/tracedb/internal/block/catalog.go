@@ -70,6 +70,9 @@ func topOf(counts map[store.Value]int) ([]store.ValueCount, bool) {
 type attrCounter map[columnID]map[store.Value]int
 
 func (c attrCounter) add(scope store.ColumnScope, attrs []store.Attr, spans int) {
+	if spans == 0 {
+		return
+	}
 	for i := range attrs {
 		a := &attrs[i]
 		if slices.ContainsFunc(attrs[:i], func(b store.Attr) bool { return b.Key == a.Key }) {

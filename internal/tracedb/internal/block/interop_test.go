@@ -186,26 +186,36 @@ func TestInterop(t *testing.T) {
 		batch     *store.Batch
 		questions bool
 		opts      WriterOptions
+		copied    *store.Batch // a second block, with which the first is merged
 	}
 	cases := map[string]testCase{
-		"workload": {testkit.NewGenerator(5).Batch(1000), true, WriterOptions{}},
-		"nasty":    {testkit.NewNasty(21).Batch(200), false, WriterOptions{}},
+		"workload": {testkit.NewGenerator(5).Batch(1000), true, WriterOptions{}, nil},
+		"nasty":    {testkit.NewNasty(21).Batch(200), false, WriterOptions{}, nil},
+		"copied": {
+			testkit.NewGenerator(7).Batch(store.GranuleRows + 400), true, WriterOptions{},
+			testkit.NewGenerator(8).Batch(store.GranuleRows + 400),
+		},
 	}
 	if full() {
-		cases["row groups"] = testCase{testkit.NewGenerator(6).Batch(2*store.GranuleRows + 100), true, WriterOptions{GroupGranules: 1}}
-		cases["much nasty"] = testCase{testkit.NewNasty(23).Batch(3000), false, WriterOptions{}}
-		cases["single span"] = testCase{testkit.NewNasty(22).Batch(1), false, WriterOptions{}}
+		cases["row groups"] = testCase{testkit.NewGenerator(6).Batch(2*store.GranuleRows + 100), true, WriterOptions{GroupGranules: 1}, nil}
+		cases["much nasty"] = testCase{testkit.NewNasty(23).Batch(3000), false, WriterOptions{}, nil}
+		cases["single span"] = testCase{testkit.NewNasty(22).Batch(1), false, WriterOptions{}, nil}
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			require.NoError(t, os.Mkdir(filepath.Join(dir, "blocks"), 0o755))
-			sortRows(tc.batch)
-			w, err := NewWriter(fsx.OS{}, filepath.Join(dir, "blocks"), WriterOptions{ID: "01B", GroupGranules: tc.opts.GroupGranules})
-			require.NoError(t, err)
-			require.NoError(t, w.Append(t.Context(), tc.batch))
-			m, err := w.Finish(t.Context())
-			require.NoError(t, err)
+			var m *Meta
+			if tc.copied != nil {
+				tc.batch, m = writeMerged(t, dir, tc.batch, tc.copied)
+			} else {
+				sortRows(tc.batch)
+				w, err := NewWriter(fsx.OS{}, filepath.Join(dir, "blocks"), WriterOptions{ID: "01B", GroupGranules: tc.opts.GroupGranules})
+				require.NoError(t, err)
+				require.NoError(t, w.Append(t.Context(), tc.batch))
+				m, err = w.Finish(t.Context())
+				require.NoError(t, err)
+			}
 			e := expect("01B", tc.batch, m)
 			if len(m.Groups) > 1 { // span_row counts from the row group's start
 				for i := range e.Events {
@@ -228,6 +238,36 @@ func TestInterop(t *testing.T) {
 			t.Logf("%s", out)
 		})
 	}
+}
+
+// writeMerged writes two blocks and the block 01B, in which they are merged, with row groups of both copied. It returns
+// the rows of that.
+func writeMerged(t *testing.T, dir string, batches ...*store.Batch) (*store.Batch, *Meta) {
+	t.Helper()
+	r, err := NewReader(fsx.OS{}, NewLRU(64<<20), 2)
+	require.NoError(t, err)
+	defer r.Close()
+	other := filepath.Join(dir, "sources")
+	require.NoError(t, os.Mkdir(other, 0o755))
+	var blocks []*Block
+	for i, b := range batches {
+		id := "0" + strconv.Itoa(i)
+		w, err := NewWriter(fsx.OS{}, other, WriterOptions{ID: id, FirstGroups: []int{1, 1}})
+		require.NoError(t, err)
+		require.NoError(t, w.Append(t.Context(), aligned(b, []int{1, 1})))
+		_, err = w.Finish(t.Context())
+		require.NoError(t, err)
+		src, err := r.Open(filepath.Join(other, id))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, src.Release()) }()
+		blocks = append(blocks, src)
+	}
+	require.Len(t, mergeByPlan(t, fsx.OS{}, filepath.Join(dir, "blocks"), "01B", nil, blocks...), len(batches))
+	m, err := r.Open(filepath.Join(dir, "blocks", "01B"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, m.Release()) }()
+	require.NotZero(t, m.meta.Groups[1].ResourceBase)
+	return rowsOf(t, m), m.meta
 }
 
 // filters adds conditions on single columns with the number of spans that satisfy them.

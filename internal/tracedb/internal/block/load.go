@@ -220,7 +220,23 @@ func (b *Block) overflow(t *tableFile, group, first, rows int) (*column.Values, 
 type resources struct {
 	resources []store.Resource
 	scopes    []store.Scope
+	same      []int64 // per resource: the id of the first one that is equal
 	columns   refColumns
+}
+
+// findSame finds equal resources, which row groups that were copied from several blocks, and patches, leave behind.
+func (r *resources) findSame() {
+	var t tables
+	first := make(map[string]int64, len(r.resources))
+	for i := range r.resources {
+		t.resourceKey(&r.resources[i])
+		id, ok := first[string(t.key)]
+		if !ok {
+			id = int64(i)
+			first[string(t.key)] = id
+		}
+		r.same = append(r.same, id)
+	}
 }
 
 // resources returns the resources and scopes of the block.
@@ -249,6 +265,7 @@ func (b *Block) resources() (*resources, error) {
 	if err := b.overlay.patch(out); err != nil {
 		return nil, b.corrupt(fileResources, err)
 	}
+	out.findSame()
 	b.reader.Cache.Put(key, out, size)
 	return out, nil
 }

@@ -48,6 +48,9 @@ type Meta struct {
 	// WALMark is the number of the newest log record whose spans are in the block or in an older one; 0 if unknown. It
 	// is for rebuilding a manifest.
 	WALMark uint64 `json:"wal_mark,string,omitempty"`
+	// Written is when the newest of the level-0 blocks was written whose spans are in a block of a higher level, Unix
+	// nanoseconds; 0 in level-0 blocks, whose id has the time.
+	Written uint64 `json:"written,string,omitempty"`
 	// Overflow says that spans, events or links have attributes without a column of their own.
 	Overflow bool                     `json:"overflow,omitempty"`
 	Groups   []Group                  `json:"row_groups"`

@@ -206,13 +206,31 @@ func (g *granule) intrinsic(name string) (source, error) {
 	case store.ScopeName, store.ScopeVersion:
 		return g.refSource(store.Intrinsic(name))
 	case store.ResourceRef:
-		v, err := g.column(colResource)
-		base := int64(g.meta.ResourceBase)
-		return intSource(func(row int) int64 { return int64(v.Num(row)) + base }), err //nolint:gosec // the bits
+		return g.resourceRefs()
 	case store.EventName, store.EventTimeSinceStart, store.LinkTraceID, store.LinkSpanID:
 		return g.childIntrinsic(name)
 	}
 	return nil, unsupported(store.Intrinsic(name))
+}
+
+// resourceRefs gives equal resources the same number.
+func (g *granule) resourceRefs() (source, error) {
+	v, err := g.column(colResource)
+	if err != nil {
+		return nil, err
+	}
+	refs, err := g.b.resources()
+	if err != nil {
+		return nil, err
+	}
+	base := uint64(g.meta.ResourceBase) //nolint:gosec // not negative
+	return intSource(func(row int) int64 {
+		id := v.Num(row) + base
+		if id >= uint64(len(refs.same)) {
+			return int64(id) //nolint:gosec // damage, which whoever reads the resource finds
+		}
+		return refs.same[id]
+	}), nil
 }
 
 func (g *granule) ends() (source, error) {

@@ -428,11 +428,15 @@ func (c *attrColumn) countNums() {
 		v, from := c.builder.Num(i), i
 		for i++; i < c.builder.Len() && c.builder.Num(i) == v; i++ {
 		}
-		if _, ok := c.nums[v]; ok || len(c.nums) < maxCounted {
-			c.nums[v] += i - from
-		} else {
-			c.partial = true
-		}
+		c.countNum(v, i-from)
+	}
+}
+
+func (c *attrColumn) countNum(v uint64, n int) {
+	if _, ok := c.nums[v]; ok || len(c.nums) < maxCounted {
+		c.nums[v] += n
+	} else {
+		c.partial = true
 	}
 }
 

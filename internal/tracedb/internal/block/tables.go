@@ -17,6 +17,7 @@ type tables struct {
 	scopes      []scopeEntry
 	key         []byte
 	sorted      []store.Attr
+	included    map[string][2]int // blocks whose tables were added as they are, and where they begin
 }
 
 type resourceEntry struct {
@@ -38,14 +39,19 @@ func (t *tables) init(out *table) {
 
 // resource returns the id of a resource. Resources whose attributes differ in order only are the same.
 func (t *tables) resource(r *store.Resource) int32 {
-	t.key = binary.LittleEndian.AppendUint32(t.key[:0], r.DroppedAttrs)
-	t.key = appendText(appendText(t.key, r.SchemaURL), r.EntityRefs)
-	t.appendAttrs(r.Attrs)
+	t.resourceKey(r)
 	if id, ok := t.resourceIDs[string(t.key)]; ok {
 		return id
 	}
+	return t.addResource(r)
+}
+
+// addResource adds a row for a resource, whose key was just made. An equal one found before stays the one to refer to.
+func (t *tables) addResource(r *store.Resource) int32 {
 	id := int32(len(t.resources)) //nolint:gosec // at most one per span
-	t.resourceIDs[string(t.key)] = id
+	if _, ok := t.resourceIDs[string(t.key)]; !ok {
+		t.resourceIDs[string(t.key)] = id
+	}
 	e := resourceEntry{Resource: *r}
 	e.Attrs = slices.Clone(r.Attrs)
 	for i := range e.Attrs {
@@ -59,18 +65,36 @@ func (t *tables) resource(r *store.Resource) int32 {
 }
 
 func (t *tables) scope(s *store.Scope) int32 {
-	t.key = binary.LittleEndian.AppendUint32(t.key[:0], s.DroppedAttrs)
-	t.key = appendText(appendText(appendText(t.key, s.SchemaURL), s.Name), s.Version)
-	t.appendAttrs(s.Attrs)
+	t.scopeKey(s)
 	if id, ok := t.scopeIDs[string(t.key)]; ok {
 		return id
 	}
+	return t.addScope(s)
+}
+
+// addScope is addResource for scopes.
+func (t *tables) addScope(s *store.Scope) int32 {
 	id := int32(len(t.scopes)) //nolint:gosec // at most one per span
-	t.scopeIDs[string(t.key)] = id
+	if _, ok := t.scopeIDs[string(t.key)]; !ok {
+		t.scopeIDs[string(t.key)] = id
+	}
 	e := scopeEntry{Scope: *s}
 	e.Attrs = slices.Clone(s.Attrs)
 	t.scopes = append(t.scopes, e)
 	return id
+}
+
+// resourceKey makes the key of a resource. Those whose attributes differ in order only have the same.
+func (t *tables) resourceKey(r *store.Resource) {
+	t.key = binary.LittleEndian.AppendUint32(t.key[:0], r.DroppedAttrs)
+	t.key = appendText(appendText(t.key, r.SchemaURL), r.EntityRefs)
+	t.appendAttrs(r.Attrs)
+}
+
+func (t *tables) scopeKey(s *store.Scope) {
+	t.key = binary.LittleEndian.AppendUint32(t.key[:0], s.DroppedAttrs)
+	t.key = appendText(appendText(appendText(t.key, s.SchemaURL), s.Name), s.Version)
+	t.appendAttrs(s.Attrs)
 }
 
 func appendText(b []byte, s string) []byte {
@@ -109,8 +133,19 @@ const (
 	kindScope    = "scope"
 )
 
-// write adds all rows to the table: resources by id, then scopes by id.
+// write adds all rows to the table: resources by id, then scopes by id. A row that no span refers to, which copied row
+// groups leave behind, is written without contents.
 func (t *tables) write() error {
+	for i := range t.resources {
+		if t.resources[i].spans == 0 {
+			t.resources[i] = resourceEntry{}
+		}
+	}
+	for i := range t.scopes {
+		if t.scopes[i].spans == 0 {
+			t.scopes[i] = scopeEntry{}
+		}
+	}
 	for i := range t.resources {
 		e, r := &t.resources[i], t.row
 		t.common(kindResource, i, e.SchemaURL, e.DroppedAttrs)

@@ -21,10 +21,13 @@ type WriterOptions struct {
 	Level   int
 	Parents []string
 	WALMark uint64 // see Meta
+	Written uint64 // see Meta
 	// Zstd is the compression level, 1 (the default) or 3.
 	Zstd int
 	// GroupGranules is the number of granules in a row group; 16 if zero.
 	GroupGranules int
+	// FirstGroups are the numbers of granules of the first row groups that are not copied.
+	FirstGroups []int
 	// GroupBytes ends a row group at the end of a granule when it holds more in memory; 64 MiB if zero.
 	GroupBytes int
 }
@@ -80,7 +83,7 @@ func NewWriter(fs fsx.FS, parent string, opts WriterOptions) (*Writer, error) {
 	if _, err := fs.Stat(w.dir); err == nil {
 		return nil, fmt.Errorf("create block %s: %w: choose another id", opts.ID, iofs.ErrExist)
 	}
-	w.meta = Meta{Version: Version, ID: opts.ID, Level: opts.Level, Parents: opts.Parents, WALMark: opts.WALMark, MinStart: ^uint64(0)}
+	w.meta = Meta{Version: Version, ID: opts.ID, Level: opts.Level, Parents: opts.Parents, WALMark: opts.WALMark, Written: opts.Written, MinStart: ^uint64(0)}
 	if err := w.create(); err != nil {
 		return nil, errors.Join(fmt.Errorf("create block %s: %w", opts.ID, err), w.Abort())
 	}
@@ -282,7 +285,11 @@ func (w *Writer) endGranule() error {
 	w.meta.Events += w.granEvents
 	w.meta.Links += w.granLinks
 	w.granEvents, w.granLinks = 0, 0
-	if len(w.spans.granules) < w.opts.GroupGranules &&
+	granules := w.opts.GroupGranules
+	if len(w.opts.FirstGroups) > 0 {
+		granules = w.opts.FirstGroups[0]
+	}
+	if len(w.spans.granules) < granules &&
 		w.spans.buffered()+w.events.buffered()+w.links.buffered() < w.opts.GroupBytes {
 		return nil
 	}
@@ -290,6 +297,9 @@ func (w *Writer) endGranule() error {
 }
 
 func (w *Writer) endGroup() error {
+	if len(w.opts.FirstGroups) > 0 {
+		w.opts.FirstGroups = w.opts.FirstGroups[1:]
+	}
 	rows := 0
 	for _, n := range w.spans.granules {
 		rows += n

@@ -40,6 +40,7 @@ type chunk struct {
 	encoding    Encoding
 	values      int // including nulls
 	nulls       int
+	rawBytes    int
 	dataOffset  int64
 	dictOffset  int64 // 0: none
 	size        int64
@@ -57,6 +58,7 @@ type pageRef struct {
 	size     int
 	firstRow int
 	rows     int
+	nulls    int // 0 without a column index
 	allNull  bool
 	bounded  bool
 	min, max []byte
@@ -282,6 +284,8 @@ func readChunkMeta(r *thriftReader, c *chunk) {
 			c.codec = Codec(r.size(255))
 		case id == 5 && typ == thriftI64:
 			c.values = int(r.size(1 << 31))
+		case id == 6 && typ == thriftI64:
+			c.rawBytes = int(r.size(limit))
 		case id == 7 && typ == thriftI64:
 			c.size = r.size(limit)
 		case id == 8 && typ == thriftList:

@@ -195,6 +195,8 @@ func parseBounds(b []byte, pages []pageRef, t Type) error {
 			list(func(i int) { pages[i].min = r.bytes() })
 		case id == 3 && typ == thriftList:
 			list(func(i int) { pages[i].max = r.bytes() })
+		case id == 5 && typ == thriftList:
+			list(func(i int) { pages[i].nulls = int(r.size(1 << 31)) })
 		default:
 			r.skip(typ)
 		}
