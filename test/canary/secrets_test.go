@@ -2,8 +2,8 @@ package canary
 
 import (
 	"encoding/base64"
-	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 )
 
@@ -98,7 +98,7 @@ func card(r *rand.Rand) string {
 		}
 		sum += d
 	}
-	return n + fmt.Sprint((10-sum%10)%10)
+	return n + strconv.Itoa((10-sum%10)%10)
 }
 
 // sensitive are attribute keys whose whole value is a secret, whatever it looks like.

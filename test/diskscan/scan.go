@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,9 +56,7 @@ func (r *Report) Merge(o *Report) {
 		if r.Found[way] == nil {
 			r.Found[way] = map[int]string{}
 		}
-		for id, place := range found {
-			r.Found[way][id] = place
-		}
+		maps.Copy(r.Found[way], found)
 	}
 }
 
