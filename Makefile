@@ -78,8 +78,12 @@ build/telemetrygen: tools/telemetrygen/go.mod
 	@mkdir -p build
 	cd tools/telemetrygen && go build -ldflags "-s -w" -o ../../build/telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
 
+build/etcd: tools/etcd/go.mod
+	@mkdir -p build
+	cd tools/etcd && go build -ldflags "-s -w" -o ../../build/etcd go.etcd.io/etcd/server/v3
+
 .PHONY: test-deps
-test-deps: build/telemetrygen ## install what the tests use beside Go: npm packages; tests skip what is missing
+test-deps: build/telemetrygen build/etcd ## install what the tests use beside Go: npm packages; tests skip what is missing
 	cd test/e2e/node && npm ci --no-audit --no-fund --loglevel=error
 	cd test/interop && npm install --no-save --no-audit --no-fund --loglevel=error # not ci: the lock cannot name bindings of platforms that a mirror lacks
 
