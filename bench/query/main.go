@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -11,11 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/bramble-tracing/bramble/bench/internal/load"
 	"github.com/bramble-tracing/bramble/bench/internal/target"
+	"github.com/bramble-tracing/bramble/internal/spanid"
 )
 
 // options are the flags.
@@ -31,7 +31,7 @@ func main() {
 	flag.StringVar(&o.endpoint, "endpoint", "localhost:4317", "OTLP/gRPC endpoint of the configuration")
 	flag.StringVar(&o.query, "query", "http://localhost:3200", "query endpoint")
 	flag.IntVar(&o.spans, "spans", 2_000_000, "spans to store")
-	flag.IntVar(&o.rounds, "rounds", 10, "times each query is asked")
+	flag.IntVar(&o.rounds, "rounds", 20, "times each query is asked")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "query:", err)
@@ -47,26 +47,25 @@ func run(o options) error {
 	defer os.RemoveAll(dir)
 	tr := newTruth()
 	begin := time.Now()
-	requests, err := load.Encode(o.spans, 1000, tr.see)
-	if err != nil {
-		return err
-	}
 	srv, err := target.Start(o.bin, o.config, o.endpoint, dir)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = srv.Stop() }()
-	last := requests[len(requests)/2].Trace
-	if err := fill(o.endpoint, requests); err != nil {
+	traces, err := fill(o, tr)
+	if err != nil {
 		return err
 	}
 	_, waited := srv.Settle(2 * time.Minute)
 	fmt.Printf("%d spans in %d traces stored; settled after %.0f s\n", tr.spans, tr.traces, waited.Seconds())
-	fmt.Printf("%-28s %9s %9s %9s %10s %10s\n", "query", "p50 ms", "p99 ms", "CPU ms", "hits", "truth")
-	window := window{start: begin.Add(-6 * time.Hour).Unix(), end: time.Now().Add(time.Minute).Unix()}
+	fmt.Printf("%-30s %9s %9s %9s %10s %10s %12s %8s\n", "query", "p50 ms", "p99 ms", "CPU ms", "hits", "truth", "Tempo CPU ms", "ratio")
+	w := windows{
+		all:  window{begin.Add(-6 * time.Hour).Unix(), time.Now().Add(time.Minute).Unix()},
+		hour: window{tr.last.Add(-time.Hour).Unix(), tr.last.Unix()},
+	}
 	wrong := 0
-	for _, q := range table(tr, last) {
-		ok, err := ask(srv, o, q, window)
+	for _, q := range table(tr, traces, dir) {
+		ok, err := ask(srv, o, &q, w)
 		if err != nil {
 			return fmt.Errorf("%s: %w", q.name, err)
 		}
@@ -85,147 +84,139 @@ func run(o options) error {
 	return srv.Stop()
 }
 
-// fill sends all requests with four workers.
-func fill(endpoint string, requests []load.Request) error {
-	conn, err := load.Dial(endpoint)
+// fill makes and sends all requests, with four workers, and returns one trace of each.
+func fill(o options, tr *truth) ([]spanid.TraceID, error) {
+	conn, err := load.Dial(o.endpoint)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer conn.Close()
-	var next atomic.Int64
+	const workers = 4
+	requests, failed := make(chan load.Request, workers), make(chan error, workers)
 	var wg sync.WaitGroup
-	var fail atomic.Pointer[error]
-	for range 4 {
+	for range workers {
 		wg.Go(func() {
-			for fail.Load() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(requests) {
+			for r := range requests {
+				if err := load.Export(conn, r.Body); err != nil {
+					failed <- err
 					return
-				}
-				if err := load.Export(conn, requests[i].Body); err != nil {
-					fail.CompareAndSwap(nil, &err)
 				}
 			}
 		})
 	}
+	var traces []spanid.TraceID
+	err = load.Each(o.spans, 1000, tr.see, func(r load.Request) error {
+		traces = append(traces, r.Trace)
+		select {
+		case requests <- r:
+			return nil
+		case err := <-failed:
+			return err
+		}
+	})
+	close(requests)
 	wg.Wait()
-	if err := fail.Load(); err != nil {
-		return *err
+	select {
+	case sent := <-failed:
+		err = errors.Join(err, sent)
+	default:
 	}
-	return nil
+	return traces, err
 }
 
-// window is the time range of every query, in Unix seconds.
+// window is a time range in Unix seconds.
 type window struct{ start, end int64 }
 
-// ask runs one query o.rounds times and prints its line. It reports whether every answer had the true number of hits.
-func ask(srv *target.Server, o options, q query, w window) (bool, error) {
+// windows are the ranges that queries are asked over.
+type windows struct{ all, hour window }
+
+// target returns the URL of the n-th round of a query.
+func (q *query) target(o options, w windows, n int) string {
 	params := url.Values{}
 	for k, v := range q.params {
 		params.Set(k, v)
 	}
+	in := w.all
+	if q.lastHour {
+		in = w.hour
+	}
 	if !q.untimed {
-		params.Set("start", strconv.FormatInt(w.start, 10))
-		params.Set("end", strconv.FormatInt(w.end, 10))
+		params.Set("start", strconv.FormatInt(in.start, 10))
+		params.Set("end", strconv.FormatInt(in.end, 10))
 	}
-	target := o.query + q.path
-	if len(params) > 0 {
-		target += "?" + params.Encode()
+	path := q.path
+	if q.paths != nil {
+		path = q.paths(n)
 	}
-	before, err := srv.Usage()
-	if err != nil {
-		return false, err
+	if len(params) == 0 {
+		return o.query + path
 	}
+	return o.query + path + "?" + params.Encode()
+}
+
+// ask runs one query o.rounds times and prints its line. It reports whether every answer had the true number of hits.
+func ask(srv *target.Server, o options, q *query, w windows) (bool, error) {
 	var took []time.Duration
+	var cpu time.Duration
 	hits := -1
-	for range o.rounds {
-		t := time.Now()
-		resp, err := http.Get(target) //nolint:noctx // The benchmark ends with its process.
+	for n := range o.rounds {
+		if q.before != nil {
+			if err := q.before(); err != nil {
+				return false, err
+			}
+		}
+		before, err := srv.Usage()
 		if err != nil {
 			return false, err
 		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
+		t := time.Now()
+		body, err := get(q.target(o, w, n))
 		if err != nil {
 			return false, err
 		}
 		took = append(took, time.Since(t))
-		if resp.StatusCode != http.StatusOK {
-			return false, fmt.Errorf("%s: %s", resp.Status, body)
-		}
-		n, err := q.count(body)
+		after, err := srv.Usage()
 		if err != nil {
 			return false, err
 		}
-		if hits >= 0 && n != hits {
-			return false, fmt.Errorf("%d hits, then %d", hits, n)
+		cpu += after.CPU - before.CPU
+		found, err := q.count(body)
+		if err != nil {
+			return false, err
 		}
-		hits = n
-	}
-	after, err := srv.Usage()
-	if err != nil {
-		return false, err
+		if hits >= 0 && found != hits {
+			return false, fmt.Errorf("%d hits, then %d", hits, found)
+		}
+		hits = found
 	}
 	slices.Sort(took)
 	mark := ""
 	if hits != q.truth {
 		mark = "  WRONG"
 	}
-	fmt.Printf("%-28s %9.1f %9.1f %9.1f %10d %10d%s\n", q.name, ms(took[len(took)/2]), ms(took[len(took)-1]),
-		ms((after.CPU-before.CPU)/time.Duration(o.rounds)), hits, q.truth, mark)
+	each := ms(cpu / time.Duration(o.rounds))
+	peer := fmt.Sprintf("%12s %8s", "-", "-")
+	if q.tempo > 0 {
+		peer = fmt.Sprintf("%12.0f %8.1f", q.tempo, q.tempo/max(each, 0.5)) // The clock ticks every 10 ms.
+	}
+	fmt.Printf("%-30s %9.1f %9.1f %9.1f %10d %10d %s%s\n", q.name, ms(took[len(took)/2]), ms(took[len(took)-1]), each, hits, q.truth, peer, mark)
 	return hits == q.truth, nil
 }
 
+func get(target string) ([]byte, error) {
+	resp, err := http.Get(target) //nolint:noctx // The benchmark ends with its process.
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return body, nil
+}
+
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// countField returns a counter of the elements of a list in the answer.
-func countField(name string) func([]byte) (int, error) {
-	return func(body []byte) (int, error) {
-		var m map[string]json.RawMessage
-		if err := json.Unmarshal(body, &m); err != nil {
-			return 0, err
-		}
-		var list []json.RawMessage
-		if err := json.Unmarshal(m[name], &list); err != nil {
-			return 0, fmt.Errorf("%s: %w", name, err)
-		}
-		return len(list), nil
-	}
-}
-
-// sumSamples adds up all samples of a range query, rounded.
-func sumSamples(body []byte) (int, error) {
-	var answer struct {
-		Series []struct {
-			Samples []struct{ Value float64 }
-		}
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return 0, err
-	}
-	var sum float64
-	for _, s := range answer.Series {
-		for _, p := range s.Samples {
-			sum += p.Value
-		}
-	}
-	return int(sum + .5), nil
-}
-
-// countSeries returns the number of series of an answer.
-func countSeries(body []byte) (int, error) { return countField("series")(body) }
-
-// countTags returns the number of tag names of all scopes.
-func countTags(body []byte) (int, error) {
-	var answer struct {
-		Scopes []struct{ Tags []string }
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return 0, err
-	}
-	n := 0
-	for _, s := range answer.Scopes {
-		n += len(s.Tags)
-	}
-	return n, nil
-}

@@ -23,13 +23,12 @@ type Request struct {
 	Trace spanid.TraceID
 }
 
-// Encode makes requests of whole traces, about batch spans each, that end about now. see, if not nil, is shown each
-// batch, so that the caller can know the truth about what it sends.
-func Encode(spans, batch int, see func(*store.Batch)) ([]Request, error) {
+// Each makes requests of whole traces, about batch spans each, that end about now, and calls f with one after the other.
+// see, if not nil, is shown each batch, so that the caller can know the truth about what it sends.
+func Each(spans, batch int, see func(*store.Batch), f func(Request) error) error {
 	gen := testkit.NewGenerator(1)
 	// 50 traces a second of about 21 spans each: the run ends about now.
 	gen.SetTime(time.Now().Add(-time.Duration(float64(spans) / 21.3 / 50 * float64(time.Second))))
-	var out []Request
 	for total := 0; total < spans; {
 		b := gen.Batch(batch)
 		if see != nil {
@@ -37,12 +36,24 @@ func Encode(spans, batch int, see func(*store.Batch)) ([]Request, error) {
 		}
 		body, err := otlpspan.AppendProto(nil, b)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		out = append(out, Request{Body: body, Spans: len(b.Spans), Trace: b.Spans[len(b.Spans)-1].TraceID})
+		if err := f(Request{Body: body, Spans: len(b.Spans), Trace: b.Spans[len(b.Spans)-1].TraceID}); err != nil {
+			return err
+		}
 		total += len(b.Spans)
 	}
-	return out, nil
+	return nil
+}
+
+// Encode collects the requests of Each.
+func Encode(spans, batch int, see func(*store.Batch)) ([]Request, error) {
+	var out []Request
+	err := Each(spans, batch, see, func(r Request) error {
+		out = append(out, r)
+		return nil
+	})
+	return out, err
 }
 
 // rawCodec sends bytes as they are.

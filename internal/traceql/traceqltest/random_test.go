@@ -208,16 +208,6 @@ func (g generator) pipeline() string {
 	return q
 }
 
-// naiveTraces groups the spans of a batch by trace, in the order of arrival.
-func naiveTraces(b *store.Batch) map[spanid.TraceID][]*store.Span {
-	out := map[spanid.TraceID][]*store.Span{}
-	for i := range b.Spans {
-		s := &b.Spans[i]
-		out[s.TraceID] = append(out[s.TraceID], s)
-	}
-	return out
-}
-
 func naiveLines(b *store.Batch, p *ast.Pipeline) []string {
 	var out []string
 	for id, spans := range naiveTraces(b) {
