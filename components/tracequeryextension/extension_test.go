@@ -185,8 +185,14 @@ func TestMount(t *testing.T) {
 	require.Equal(t, "root /", get(t, c, e.url("/")).body)
 	require.Equal(t, 404, get(t, c, e.url("/api/unknown")).code, "a mount at / does not get what is below /api")
 	require.Contains(t, get(t, c, e.url("/status/endpoints")).body, "What was scrubbed.")
+	unmountAPI, err := e.Mount(webmount.Mount{Prefix: "/api/bramble/sampling", Handler: page("sampling")})
+	require.NoError(t, err)
+	require.Equal(t, "sampling /api/bramble/sampling/preview", get(t, c, e.url("/api/bramble/sampling/preview")).body)
+	require.Equal(t, 404, get(t, c, e.url("/api/bramble/other")).code)
+	unmountAPI()
+	require.Equal(t, 404, get(t, c, e.url("/api/bramble/sampling")).code)
 	for prefix, says := range map[string]string{
-		"/api/x": "reserved", "/status": "reserved", "/status/config": "reserved", "/status/version/x": "reserved", "/ready": "reserved", "/pii": "taken", "pii": "begins with a slash", "/x/": "does not end", "": "begins",
+		"/api/x": "reserved", "/api/bramble": "reserved", "/api/bramblex": "reserved", "/status": "reserved", "/status/config": "reserved", "/status/version/x": "reserved", "/ready": "reserved", "/pii": "taken", "pii": "begins with a slash", "/x/": "does not end", "": "begins",
 	} {
 		_, err := e.Mount(webmount.Mount{Prefix: prefix, Handler: page("")})
 		require.ErrorContains(t, err, says, prefix)

@@ -73,6 +73,12 @@ func (h *portHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *portHandler) apiOrMount(w http.ResponseWriter, r *http.Request) {
 	prefix := h.ext.cfg.HTTPAPIPrefix
+	if rest, ok := strings.CutPrefix(r.URL.Path, prefix); ok && below(rest, extensionsPrefix) {
+		if m := h.ext.find(rest); m != nil && below(m.Prefix, extensionsPrefix) {
+			http.StripPrefix(prefix, m).ServeHTTP(w, r)
+			return
+		}
+	}
 	if below(r.URL.Path, prefix+"/api") {
 		http.StripPrefix(prefix, h.api).ServeHTTP(w, r)
 		return

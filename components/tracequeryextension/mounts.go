@@ -21,6 +21,10 @@ const statusPrefix = "/status"
 // statusPages are the extension's own pages below statusPrefix (H-04).
 var statusPages = []string{"version", "services", "endpoints", "config", "runtime_config", "overrides", "usage-stats"}
 
+// extensionsPrefix is the reserved prefix below which other components may mount their part of the API. Tempo has
+// nothing there.
+const extensionsPrefix = "/api/bramble"
+
 // mounts is the table of pages of other components. The zero value is empty.
 type mounts struct {
 	table atomic.Pointer[[]*mounted]
@@ -67,6 +71,9 @@ func checkMount(mount webmount.Mount) error {
 		if slices.Contains(statusPages, first) {
 			return fmt.Errorf("mount %s: %s/%s is reserved for the API", p, statusPrefix, first)
 		}
+		return nil
+	}
+	if below(p, extensionsPrefix) && p != extensionsPrefix {
 		return nil
 	}
 	for _, r := range reserved {

@@ -14,7 +14,7 @@ import (
 var _ extensioncapabilities.ConfigSnapshotWatcher = (*storeExtension)(nil)
 
 // holders are the types of processors that answer a client before they pass its spans on: what they hold is lost when
-// the process is killed, and a refusal by the store does not reach the client.
+// the process is killed, and a refusal by the store does not reach the client. tail_sampling with store passes them on.
 var holders = []string{"batch", "tail_sampling", "groupbytrace", "group_by_trace"}
 
 // NotifyConfigSnapshot warns when something in front of a trace_store exporter acknowledges spans before they are
@@ -46,7 +46,7 @@ func earlyAcknowledgement(conf *confmap.Conf) (found []early) {
 		}
 		var held []string
 		for _, id := range ids(pipeline["processors"]) {
-			if slices.Contains(holders, typeOf(id)) {
+			if slices.Contains(holders, typeOf(id)) && !conf.IsSet("processors::"+id+"::store") {
 				held = append(held, id)
 			}
 		}

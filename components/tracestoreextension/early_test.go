@@ -18,6 +18,13 @@ func pipelines(p map[string]any) *confmap.Conf {
 	return confmap.NewFromStringMap(map[string]any{"service": map[string]any{"pipelines": p}})
 }
 
+// withProcessors adds the settings of processors.
+func withProcessors(conf *confmap.Conf, settings map[string]any) *confmap.Conf {
+	tree := conf.ToStringMap()
+	tree["processors"] = settings
+	return confmap.NewFromStringMap(tree)
+}
+
 func TestWarnsOfEarlyAcknowledgement(t *testing.T) {
 	list := func(ids ...any) []any { return ids }
 	for _, tc := range []struct {
@@ -31,6 +38,9 @@ func TestWarnsOfEarlyAcknowledgement(t *testing.T) {
 		{"textbook order", pipelines(map[string]any{
 			"traces": map[string]any{"processors": list("memory_limiter", "tail_sampling", "batch/own"), "exporters": list("trace_store/a")},
 		}), []early{{"traces", []string{"tail_sampling", "batch/own"}}}},
+		{"sampling by the store", withProcessors(pipelines(map[string]any{
+			"traces": map[string]any{"processors": list("tail_sampling", "tail_sampling/held"), "exporters": list("trace_store")},
+		}), map[string]any{"tail_sampling": map[string]any{"store": "trace_store"}, "tail_sampling/held": nil}), []early{{"traces", []string{"tail_sampling/held"}}}},
 		{"in front of the network only", pipelines(map[string]any{
 			"traces":         map[string]any{"exporters": list("trace_store")},
 			"traces/forward": map[string]any{"processors": list("batch"), "exporters": list("otlp_grpc")},

@@ -33,6 +33,7 @@ var (
 	_ extension.Extension = (*storeExtension)(nil)
 	_ store.Store         = (*storeExtension)(nil)
 	_ store.Notifier      = (*storeExtension)(nil)
+	_ store.Retainer      = (*storeExtension)(nil)
 )
 
 func newStoreExtension(set extension.Settings, cfg *Config) *storeExtension {
@@ -123,6 +124,45 @@ func (e *storeExtension) DeleteTrace(ctx context.Context, id spanid.TraceID) (in
 		return 0, store.ErrClosed
 	}
 	return e.db.DeleteTrace(ctx, id)
+}
+
+// retainer is the store's retention.
+func (e *storeExtension) retainer() (store.Retainer, error) {
+	if e.db == nil {
+		return nil, store.ErrClosed
+	}
+	r, ok := any(e.db).(store.Retainer)
+	if !ok {
+		return nil, fmt.Errorf("decide about traces: %w", store.ErrUnsupported)
+	}
+	return r, nil
+}
+
+// SetDecider implements store.Retainer.
+func (e *storeExtension) SetDecider(d store.Decider) (cancel func(), err error) {
+	r, err := e.retainer()
+	if err != nil {
+		return nil, err
+	}
+	return r.SetDecider(d)
+}
+
+// Decision implements store.Retainer.
+func (e *storeExtension) Decision(ctx context.Context, id spanid.TraceID) (d store.Decision, ok bool, err error) {
+	r, err := e.retainer()
+	if err != nil {
+		return store.Decision{}, false, err
+	}
+	return r.Decision(ctx, id)
+}
+
+// Pin implements store.Retainer.
+func (e *storeExtension) Pin(ctx context.Context, traces []spanid.TraceID) error {
+	r, err := e.retainer()
+	if err != nil {
+		return err
+	}
+	return r.Pin(ctx, traces)
 }
 
 // Observe implements store.Notifier. Before Start there is nothing to observe.

@@ -191,15 +191,22 @@ func (c *compiler) limit(l limit, field string) (*node, error) {
 }
 
 func (c *compiler) combine(path string, p *Policy) (*node, error) {
+	var subs []Policy
 	switch p.Type {
 	case And:
-		return &node{kind: kindAnd, subs: c.subs(path+"::and::and_sub_policy", p.And.SubPolicies, inAnd)}, nil
+		if p.And != nil {
+			subs = p.And.SubPolicies
+		}
+		return &node{kind: kindAnd, subs: c.subs(path+"::and::and_sub_policy", subs, inAnd)}, nil
 	case Drop:
+		if p.Drop != nil {
+			subs = p.Drop.SubPolicies
+		}
 		c.noBudget++
 		defer func() { c.noBudget-- }()
-		return &node{kind: kindAnd, negate: true, subs: c.subs(path+"::drop::drop_sub_policy", p.Drop.SubPolicies, inDrop)}, nil
+		return &node{kind: kindAnd, negate: true, subs: c.subs(path+"::drop::drop_sub_policy", subs, inDrop)}, nil
 	case Not:
-		if p.Not.SubPolicy == nil {
+		if p.Not == nil || p.Not.SubPolicy == nil {
 			return nil, errors.New("not::not_sub_policy is missing")
 		}
 		c.noBudget++
@@ -220,7 +227,10 @@ func (c *compiler) subs(path string, policies []Policy, at place) []*node {
 
 // composite gives sub-policies their shares as contrib does: one that is not allocated a rate gets none.
 func (c *compiler) composite(path string, p *Policy) (*node, error) {
-	cfg := &p.Composite
+	cfg := p.Composite
+	if cfg == nil {
+		cfg = &CompositeConfig{}
+	}
 	if cfg.MaxTotalSpansPerSecond < 0 {
 		return nil, errors.New("composite::max_total_spans_per_second must not be negative")
 	}

@@ -54,12 +54,14 @@ type Policy struct {
 	BytesLimiting    BytesLimitingConfig    `mapstructure:"bytes_limiting"`
 	SpanCount        SpanCountConfig        `mapstructure:"span_count"`
 	TraceState       TraceStateConfig       `mapstructure:"trace_state"`
-	Composite        CompositeConfig        `mapstructure:"composite"`
-	And              AndConfig              `mapstructure:"and"`
-	Not              NotConfig              `mapstructure:"not"`
-	Drop             DropConfig             `mapstructure:"drop"`
 	TraceQL          TraceQLConfig          `mapstructure:"traceql"`
 	MinPerService    MinPerServiceConfig    `mapstructure:"min_per_service"`
+
+	// Those that hold others; nil means without settings.
+	Composite *CompositeConfig `mapstructure:"composite"`
+	And       *AndConfig       `mapstructure:"and"`
+	Not       *NotConfig       `mapstructure:"not"`
+	Drop      *DropConfig      `mapstructure:"drop"`
 
 	// Rest has the fields that no type above has. They are refused with a message that names them.
 	Rest map[string]any `mapstructure:",remain"`

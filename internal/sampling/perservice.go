@@ -57,8 +57,8 @@ func (s *smallest) add(r ranked, n int) {
 // summary holds, for a part, the first traces of each service and window.
 type summary map[quota]*smallest
 
-// summaries remembers summaries of blocks, which do not change: the decisions of a window need those of all its parts,
-// again and again. The key has the number of rows, which tells when rows of a block have been hidden.
+// summaries remembers summaries of blocks and frozen heads, which do not change: the decisions of a window need those of all its parts,
+// again and again. The key has the number of rows, which tells when rows have been hidden.
 type summaries struct {
 	mu    sync.Mutex
 	parts map[summaryKey]summary
@@ -120,7 +120,7 @@ func (p *perService) number(nano int64) int64 {
 
 func (p *perService) summaryOf(ctx context.Context, sc *scan, part store.Part, key summaryKey) (summary, error) {
 	cache := &sc.policies.cache
-	fixed := part.Info().Kind == store.KindBlock
+	fixed := part.Info().Kind != store.KindHead
 	if fixed {
 		if s, ok := cache.get(key); ok {
 			return s, nil

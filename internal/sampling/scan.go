@@ -17,6 +17,7 @@ type scan struct {
 	view     store.View
 	parts    []store.Part // in which the traces that are not split are
 	t        *traces
+	visit    func(context.Context, *slab) error // what to do with rows; nil: evaluate the policies
 }
 
 // slab is some rows of a granule, with the traces that they belong to.
@@ -154,6 +155,9 @@ func contains(parts []store.Part, p store.Part) bool {
 func (sc *scan) slab(ctx context.Context, s *slab) error {
 	if !s.sel.Any() {
 		return nil
+	}
+	if sc.visit != nil {
+		return sc.visit(ctx, s)
 	}
 	info := s.part.Info()
 	each := float64(info.Bytes) / float64(max(1, info.Rows))

@@ -9,4 +9,6 @@
 // Prefixes of the owner itself (/api, /ready, /metrics, /status, /debug) and prefixes that are taken are refused. Below
 // /status a component may mount a page about its own state under any name that the owner does not use, such as
 // /status/pii; it needs no Title.
+// Below /api/bramble a component may mount its part of the API, such as /api/bramble/sampling; it stands behind the owner's
+// prefix of the API, if there is one.
 package webmount
