@@ -106,6 +106,17 @@ var rules = []rule{
 		why:      "glue that knows nothing of ours",
 	},
 	{
+		packages: []string{"internal/liveconfig"},
+		own:      []string{"internal/procstate"},
+		deny:     []string{"go.opentelemetry.io/collector"},
+		why:      "guarding bytes needs neither their meaning nor the Collector",
+	},
+	{
+		packages: []string{"internal/configcheck"},
+		own:      []string{"internal/liveconfig", "internal/procstate"},
+		why:      "any component can be checked, so none is named",
+	},
+	{
 		packages: []string{"internal/sampling"},
 		own:      []string{"internal/store", "internal/spanid", "internal/spansize", "internal/traceql", "internal/traceql/...", "internal/memlimit"},
 		deny:     []string{"go.opentelemetry.io/collector/component", "go.opentelemetry.io/collector/pdata"},

@@ -2,21 +2,25 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/spf13/cobra"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/confmap/provider/envprovider"
-	"go.opentelemetry.io/collector/confmap/provider/fileprovider"
 	"go.opentelemetry.io/collector/confmap/provider/httpprovider"
 	"go.opentelemetry.io/collector/confmap/provider/httpsprovider"
 	"go.opentelemetry.io/collector/confmap/provider/yamlprovider"
 	"go.opentelemetry.io/collector/otelcol"
 
+	"github.com/bramble-tracing/bramble/components/watchprovider"
 	"github.com/bramble-tracing/bramble/internal/procstate"
 )
 
@@ -39,17 +43,26 @@ func main() {
 func run() int {
 	limitMemory()
 	procstate.Default.SetGrace(reloadGrace)
-	err := otelcol.NewCommand(settings()).Execute()
+	// The signals are ours from the first moment: the Collector takes them only when its components have started, and
+	// until then they would end the process without shutting down.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // Before the Collector takes it, it means nothing.
+	err := serve(ctx, os.Args[1:])
 	if cerr := procstate.Default.CloseAll(); cerr != nil {
 		fmt.Fprintln(os.Stderr, "bramble: close:", cerr)
 		if err == nil {
 			err = cerr
 		}
 	}
-	if err != nil {
-		return 1
-	}
-	return 0
+	return exitCode(err)
+}
+
+// command is the Collector's command line with our own commands.
+func command() *cobra.Command {
+	root := otelcol.NewCommand(settings())
+	root.AddCommand(configCommand())
+	return root
 }
 
 // limitMemory sets Go's memory limit from the cgroup's. Without a cgroup limit, or with GOMEMLIMIT set, it changes
@@ -65,24 +78,29 @@ func limitMemory() {
 	}
 }
 
+func buildInfo() component.BuildInfo {
+	return component.BuildInfo{Command: "bramble", Description: "Distributed tracing in one binary", Version: version}
+}
+
 func settings() otelcol.CollectorSettings {
 	return otelcol.CollectorSettings{
-		BuildInfo: component.BuildInfo{
-			Command:     "bramble",
-			Description: "Distributed tracing in one binary",
-			Version:     version,
-		},
+		BuildInfo: buildInfo(),
 		Factories: components,
+		// serve handles the signals.
+		DisableGracefulShutdown: true,
 		ConfigProviderSettings: otelcol.ConfigProviderSettings{
-			ResolverSettings: confmap.ResolverSettings{
-				ProviderFactories: []confmap.ProviderFactory{
-					envprovider.NewFactory(),
-					fileprovider.NewFactory(),
-					httpprovider.NewFactory(),
-					httpsprovider.NewFactory(),
-					yamlprovider.NewFactory(),
-				},
-			},
+			ResolverSettings: confmap.ResolverSettings{ProviderFactories: providers(watchprovider.NewFactory())},
 		},
+	}
+}
+
+// providers are what reads configurations; file is the one for the scheme of that name.
+func providers(file confmap.ProviderFactory) []confmap.ProviderFactory {
+	return []confmap.ProviderFactory{
+		envprovider.NewFactory(),
+		file,
+		httpprovider.NewFactory(),
+		httpsprovider.NewFactory(),
+		yamlprovider.NewFactory(),
 	}
 }

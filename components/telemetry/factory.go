@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -9,6 +10,9 @@ import (
 	"go.opentelemetry.io/collector/service/telemetry"
 	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/bramble-tracing/bramble/internal/liveconfig"
+	"github.com/bramble-tracing/bramble/internal/procstate"
 )
 
 // SpansPerSecond is how many local root spans are recorded each second when no trace processors are configured.
@@ -21,7 +25,18 @@ func NewFactory() telemetry.Factory {
 		stock.CreateDefaultConfig,
 		telemetry.WithCreateResource(stock.CreateResource),
 		telemetry.WithCreateLogger(stock.CreateLogger),
-		telemetry.WithCreateMeterProvider(stock.CreateMeterProvider),
+		telemetry.WithCreateMeterProvider(func(ctx context.Context, set telemetry.MeterSettings, cfg component.Config) (telemetry.MeterProvider, error) {
+			p, err := stock.CreateMeterProvider(ctx, set, cfg)
+			if err != nil {
+				return nil, err
+			}
+			if g := liveconfig.Of(&procstate.Default); g != nil {
+				if err := observeConfig(p, g); err != nil {
+					return nil, errors.Join(err, p.Shutdown(ctx))
+				}
+			}
+			return p, nil
+		}),
 		telemetry.WithCreateTracerProvider(func(ctx context.Context, set telemetry.TracerSettings, cfg component.Config) (telemetry.TracerProvider, error) {
 			c, ok := cfg.(*otelconftelemetry.Config)
 			if !ok || c.Traces.Level == configtelemetry.LevelNone || len(c.Traces.Processors) > 0 {

@@ -38,6 +38,8 @@ type queryExtension struct {
 	set extension.Settings
 	mounts
 	state atomic.Uint32
+	// effective is the whole service's configuration, secrets hidden; nil until it is told.
+	effective atomic.Pointer[map[string]any]
 
 	service *query.Service
 	grpc    *grpc.Server
@@ -139,6 +141,7 @@ func (e *queryExtension) Ready() error {
 	if e.state.CompareAndSwap(stateStarting, stateReady) {
 		e.health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_SERVING)
 	}
+	e.tellReady()
 	return nil
 }
 

@@ -7,9 +7,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"text/tabwriter"
-
-	"go.opentelemetry.io/collector/confmap"
-	"gopkg.in/yaml.v3"
 )
 
 // ready answers H-01.
@@ -44,10 +41,8 @@ func (h *portHandler) status(w http.ResponseWriter, r *http.Request) {
 	case "/status/endpoints":
 		h.endpoints(&b)
 	case "/status/config":
-		if err := h.config(&b); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
+		h.configPage(w, r)
+		return
 	case "/status/runtime_config", "/status/overrides":
 		fmt.Fprintln(&b, "# none: settings change with the Collector's configuration only")
 	case "/status/usage-stats":
@@ -95,20 +90,6 @@ func (h *portHandler) endpoints(w io.Writer) {
 		fmt.Fprintf(t, "/%s\tgRPC service\n", name)
 	}
 	_ = t.Flush() // To memory.
-}
-
-// config writes this extension's configuration. Other components' settings may hold secrets and are not shown; those of
-// this one are marked as such by their types and come out as [REDACTED].
-func (h *portHandler) config(w io.Writer) error {
-	conf := confmap.New()
-	if err := conf.Marshal(h.ext.cfg); err != nil {
-		return fmt.Errorf("read the configuration: %w", err)
-	}
-	e := yaml.NewEncoder(w)
-	if err := e.Encode(map[string]any{h.ext.set.ID.String(): conf.ToStringMap()}); err != nil {
-		return fmt.Errorf("encode the configuration: %w", err)
-	}
-	return e.Close()
 }
 
 // pprofHandler serves H-06 without touching http.DefaultServeMux.
