@@ -9,6 +9,8 @@ var assignedNames = map[string]assigned{
 	"secretkey": {}, "secret_access_key": {}, "secretaccesskey": {}, "api_key": {}, "apikey": {}, "access_key": {},
 	"accesskey": {}, "private_key": {}, "privatekey": {}, "credential": {strict: true}, "credentials": {strict: true},
 	"token": {strict: true}, "authorization": {line: true}, "cookie": {line: true}, "cvv": {}, "cvc": {},
+	"secret_key_base": {}, "signing_key": {}, "encryption_key": {}, "subscription_key": {}, "ssn": {word: true},
+	"sig": {strict: true, word: true}, "signature": {strict: true},
 	"secrettoken": {}, "passcode": {}, "pass": {part: true}, "sessionid": {strict: true}, "session_id": {strict: true},
 }
 
@@ -17,11 +19,12 @@ type assigned struct {
 	strict bool // only values that look random: the name is also used for other things
 	line   bool // the value ends with the line
 	part   bool // counts only behind an underscore, as in db_pass
+	word   bool // counts only at the beginning of a word
 }
 
 // armAssignments looks for the names. The triggers are the beginnings of the names' distinctive parts.
 func armAssignments(b *builder, r *rule) {
-	for _, start := range []string{"pass", "pwd", "secr", "api_", "api-", "apik", "acce", "priv", "cred", "toke", "auth", "cook", "cvv", "cvc", "clie", "sess"} {
+	for _, start := range []string{"pass", "pwd", "secr", "api_", "api-", "apik", "acce", "priv", "cred", "toke", "auth", "cook", "cvv", "cvc", "clie", "sess", "ssn", "sig", "sign", "encr", "subs"} {
 		g := gramOf(start, true)
 		if len(start) < gramLen {
 			g[3] = setOf(`=:"'\ `)
@@ -43,7 +46,14 @@ func (sc *Scanner) assignment(r *rule, s string, at int) {
 	}
 	sc.Examined += int64(end - at)
 	kind, ok := assignedKind(s[at:end])
-	if !ok || pageToken(s, at) || insideMarker(s, at) || kind.part && (at == 0 || s[at-1] != '_') {
+	if !ok || pageToken(s, at) || insideMarker(s, at) || kind.part && (at == 0 || s[at-1] != '_') ||
+		kind.word && at > 0 && alnumSet.has(s[at-1]) {
+		return
+	}
+	if start, stop := sc.element(s, at, end); start > 0 {
+		if v := s[start:stop]; plausible(v, true, kind.strict, kind) {
+			sc.add(r, s, start, stop)
+		}
 		return
 	}
 	i, sep := separator(s, end)
@@ -60,6 +70,31 @@ func (sc *Scanner) assignment(r *rule, s string, at int) {
 		return
 	}
 	sc.add(r, s, start, stop)
+}
+
+// maxTag is how long the attributes of an XML element may be.
+const maxTag = 128
+
+// element returns the bounds of the text of an XML element whose name ends with s[at:end], or zeros: <password>…</password>.
+func (sc *Scanner) element(s string, at, end int) (start, stop int) {
+	open := at
+	for open > 0 && at-open < maxAssignedName && (wordSet.has(s[open-1]) || s[open-1] == '-' || s[open-1] == ':') {
+		open--
+	}
+	if open == 0 || s[open-1] != '<' || end == len(s) || s[end] != '>' && s[end] != ' ' {
+		return 0, 0
+	}
+	i := strings.IndexByte(s[end:min(len(s), end+maxTag)], '>')
+	if i < 0 || s[end+i-min(i, 1)] == '/' {
+		return 0, 0
+	}
+	start = end + i + 1
+	stop = start
+	for stop < len(s) && s[stop] != '<' {
+		stop++
+	}
+	sc.Examined += int64(stop - open)
+	return start, stop
 }
 
 // option reports whether the name at s[at:] ends a command line option: --password, --db-password.
@@ -178,9 +213,7 @@ func (sc *Scanner) assignedValue(s string, i int, kind assigned) (start, stop in
 		}
 		return i, min(stop+1, len(s)), false
 	case kind.line:
-		for stop < len(s) && s[stop] != '\n' && s[stop] != '\r' && s[stop] != '"' && s[stop] != '\'' && !strings.HasPrefix(s[stop:], `\n`) && !strings.HasPrefix(s[stop:], `\r`) {
-			stop++
-		}
+		stop = headerEnd(s, i)
 	default:
 		for stop < len(s) && !assignEnd.has(s[stop]) {
 			stop++
@@ -193,6 +226,32 @@ func (sc *Scanner) assignedValue(s string, i int, kind assigned) (start, stop in
 		sc.wordEnd = stop
 	}
 	return i, stop, false
+}
+
+// headerEnd returns where the value of a header at s[i:] ends: with the line, or with the quotes around it. A quoted
+// parameter of the value, as Digest has them, belongs to it.
+func headerEnd(s string, i int) int {
+	for ; i < len(s); i++ {
+		switch s[i] {
+		case '\n', '\r':
+			return i
+		case '\\':
+			if i+1 < len(s) && (s[i+1] == 'n' || s[i+1] == 'r') {
+				return i
+			}
+		case '"', '\'':
+			if s[i-1] != '=' {
+				return i
+			}
+			for quote := s[i]; i+1 < len(s) && s[i+1] != quote && s[i+1] != '\n'; {
+				i++
+			}
+			if i+1 < len(s) && s[i+1] != '\n' {
+				i++
+			}
+		}
+	}
+	return i
 }
 
 // bracedEnd returns the end of a value in braces, as ODBC has them: {a;b}. It is 0 for placeholders and other braces.

@@ -51,6 +51,12 @@ func (sc *Scanner) email(r *rule, s string, at, after int) {
 	for start > 0 && at-start < maxLocal && localSet.has(s[start-1]) {
 		start--
 	}
+	if start > 1 && s[start-1] == '\'' && alphaSet.has(s[start-2]) && start < at && alphaSet.has(s[start]) {
+		// An apostrophe inside of a name, as in o'brien, and not one that quotes.
+		for start--; start > 0 && at-start < maxLocal && localSet.has(s[start-1]); {
+			start--
+		}
+	}
 	if start > 0 && at-start > 1 && s[start-1] == '\\' && strings.IndexByte("nrtbf", s[start]) >= 0 {
 		start++ // the letter belongs to an escape
 	}

@@ -209,6 +209,9 @@ func obfuscate(d dialect, dbms sqllexer.DBMSType, s string, fixed bool, placehol
 	if plainSQL(s) {
 		return s, 0
 	}
+	if (dbms == "" || dbms == sqllexer.DBMSOracle) && alternativeQuote(s) {
+		return placeholder, 1 // The lexer does not know where these end.
+	}
 	if dbms == "" {
 		// Whether a backslash escapes a quote differs between systems, and a wrong guess takes text for literals and
 		// literals for text.
@@ -218,6 +221,23 @@ func obfuscate(d dialect, dbms sqllexer.DBMSType, s string, fixed bool, placehol
 		dbms = sqllexer.DBMSMySQL
 	}
 	return obfuscateSQL(s, dbms, placeholder)
+}
+
+// alternativeQuote reports whether a statement holds a literal of Oracle's with a delimiter of its own: q'[it's]'.
+func alternativeQuote(s string) bool {
+	for i := 1; i < len(s); i++ {
+		if s[i] != '\'' || s[i-1]|0x20 != 'q' {
+			continue
+		}
+		before := i - 2
+		if before >= 0 && s[before]|0x20 == 'n' {
+			before--
+		}
+		if before < 0 || !wordSet.has(s[before]) && s[before] != '\'' {
+			return true
+		}
+	}
+	return false
 }
 
 // plainSQL reports whether a statement can hold no literal: no quotes, no comments, and no digits but in names and

@@ -15,9 +15,9 @@ func obfuscateCommand(s, placeholder string) (string, int) {
 	var out strings.Builder
 	out.Grow(len(s))
 	words := 0
-	for len(s) > 0 {
+	for first := true; len(s) > 0; first = false {
 		line, rest, found := cutLine(s)
-		words += commandLine(&out, line, placeholder)
+		words += commandLine(&out, line, placeholder, first)
 		if found {
 			out.WriteByte('\n')
 		}
@@ -39,7 +39,9 @@ func cutLine(s string) (line, rest string, found bool) {
 	return s, "", false
 }
 
-func commandLine(out *strings.Builder, line, placeholder string) (replaced int) {
+// commandLine writes one line. What begins a later line is only a command if it is a known one: Memcached's values stand
+// in lines of their own.
+func commandLine(out *strings.Builder, line, placeholder string, first bool) (replaced int) {
 	command := ""
 	for n := 0; line != ""; {
 		i := 0
@@ -56,7 +58,7 @@ func commandLine(out *strings.Builder, line, placeholder string) (replaced int) 
 		switch {
 		case word == placeholder:
 			out.WriteString(word)
-		case n == 0 && commandName(word):
+		case n == 0 && commandName(word) && (first || knownCommand(word)):
 			command = strings.ToUpper(word)
 			out.WriteString(word)
 		case n == 1 && subcommands[command] && commandName(word):
@@ -68,6 +70,22 @@ func commandLine(out *strings.Builder, line, placeholder string) (replaced int) 
 		n++
 	}
 	return replaced
+}
+
+// knownCommand reports whether a word is a command of Redis that is in use.
+func knownCommand(w string) bool {
+	w = strings.ToUpper(w)
+	return commandWords[w] || subcommands[w] || moreCommands[w]
+}
+
+// moreCommands are those commands that, unlike commandWords, cannot tell a statement without a system from SQL.
+var moreCommands = map[string]bool{
+	"SET": true, "MULTI": true, "EXEC": true, "DISCARD": true, "WATCH": true, "UNWATCH": true, "SELECT": true, "PING": true, "SCAN": true,
+	"HSCAN": true, "SSCAN": true, "ZSCAN": true, "KEYS": true, "TYPE": true, "RENAME": true, "PERSIST": true, "LLEN": true, "LREM": true,
+	"LINDEX": true, "SCARD": true, "SPOP": true, "ZCARD": true, "ZCOUNT": true, "ZINCRBY": true, "ZRANK": true, "ZREMRANGEBYSCORE": true,
+	"HKEYS": true, "HVALS": true, "HLEN": true, "HSETNX": true, "MSETNX": true, "STRLEN": true, "SETRANGE": true, "GETRANGE": true, "ECHO": true,
+	"XDEL": true, "XLEN": true, "XRANGE": true, "XTRIM": true, "PFADD": true, "PFCOUNT": true, "GEOADD": true, "SETBIT": true, "GETBIT": true,
+	"EXPIREAT": true, "PEXPIREAT": true, "PTTL": true, "DBSIZE": true, "FLUSHDB": true, "FLUSHALL": true, "INFO": true, "WAIT": true, "QUIT": true,
 }
 
 func firstWord(s string) string {

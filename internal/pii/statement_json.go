@@ -96,6 +96,9 @@ func bareStays(s, text string, start, end, depth int, placeholder string) bool {
 	case "true", "false", "null", "None", "nil", "True", "False", "undefined", "new", "/", "_search", "_bulk":
 		return true
 	}
+	if start > 0 && (s[start-1] == ':' || s[start-1] == '=') {
+		return false // A field of a query string: name:Alice, q=Alice.
+	}
 	return depth <= 0 && allIn(text, &methodSet) && start < maxJSONKey && !digitSet.has(text[0])
 }
 

@@ -59,6 +59,8 @@ var vendorKeys = []vendorKey{
 	{prefix: "dckr_oat_", body: &keyBody, min: 27},
 	{prefix: "ATATT3", body: &b64Dash, min: 60},
 	{prefix: ".atlasv1.", body: &b64Dash, min: 60, back: 14},
+	{prefix: "AGE-SECRET-KEY-1", body: &upperAlnum, min: 50},
+	{prefix: "xprv9", body: &alnumSet, min: 100},
 	{prefix: "hvs.", body: &keyBody, min: 24},
 	{prefix: "hvb.", body: &keyBody, min: 24},
 	{prefix: "AGE-SECRET-KEY-1", body: &upperAlnum, min: 58},
