@@ -21,7 +21,9 @@ type Done struct {
 	// queries that took at least Limits.Slow have an estimate.
 	Estimate Estimate
 	Stats    Stats
-	Err      error
+	// Missing says what of the store the query had to do without because it is damaged; empty if nothing.
+	Missing string
+	Err     error
 
 	begin time.Time
 	plan  *plan.Query // Of TraceQL; nil for others.

@@ -74,6 +74,10 @@ func (s *Service) MetricsStream(ctx context.Context, r MetricsRequest, interim f
 		}
 		defer release()
 		out = metricsResult(res)
+		out.Stats.without(d.Missing)
+		if out.Partial == "" {
+			out.Partial = d.Missing
+		}
 		return nil
 	})
 	return out, err

@@ -82,6 +82,7 @@ func (s *Service) SearchStream(ctx context.Context, r SearchRequest, interim fun
 		}
 		defer release()
 		out = searchResult(res, p.RowsOnly)
+		out.Stats.without(d.Missing)
 		return nil
 	})
 	return out, err

@@ -155,19 +155,36 @@ func (s *Service) run(ctx context.Context, a *admission, d *Done, f func(ctx con
 	return err
 }
 
-// admitted runs a query that has a place, and gives the place back.
+// admitted runs a query that has a place, and gives the place back. A query that meets a damaged part of the store is run
+// again without it: a view leaves out what is known to be damaged.
 func (s *Service) admitted(ctx context.Context, a *admission, d *Done, f func(ctx context.Context, v store.View, budget *memlimit.Budget) error) error {
 	defer a.leave(d.Client)
-	v, err := s.store.View()
-	if err != nil {
-		return fmt.Errorf("open a view of the store: %w", err)
+	for before := ""; ; {
+		v, err := s.store.View()
+		if err != nil {
+			return fmt.Errorf("open a view of the store: %w", err)
+		}
+		known := missing(v, 0, 0)
+		d.Missing = missing(v, d.StartNano, d.EndNano)
+		err = f(ctx, v, s.memory.Share("memory of the query", s.limits.QueryMemory))
+		if s.done != nil && s.limits.Slow > 0 && time.Since(d.begin) >= s.limits.Slow {
+			d.estimate(ctx, v)
+		}
+		v.Release()
+		var corrupt *store.CorruptionError
+		if err == nil || !errors.As(err, &corrupt) || ctx.Err() != nil || known == before && before != "" {
+			return cause(ctx, err)
+		}
+		before = known
 	}
-	defer v.Release()
-	err = cause(ctx, f(ctx, v, s.memory.Share("memory of the query", s.limits.QueryMemory)))
-	if s.done != nil && s.limits.Slow > 0 && time.Since(d.begin) >= s.limits.Slow {
-		d.estimate(ctx, v)
+}
+
+// missing says what a view knows that it cannot show of a time range.
+func missing(v store.View, from, to uint64) string {
+	if i, ok := v.(store.Incomplete); ok {
+		return i.Missing(from, to)
 	}
-	return err
+	return ""
 }
 
 // cause replaces the bare error of an ended context, which says nothing, by the reason why it ended.

@@ -12,6 +12,16 @@ type Stats struct {
 	// Completed of Jobs pieces of work are done. They are equal in a complete answer, and never 0 in it, so that
 	// progress bars have something to divide by.
 	Completed, Jobs uint32
+	// Missing says why an answer cannot be complete: what of the store is damaged. It counts as a job that is not done.
+	Missing string
+}
+
+// without notes what the answer does without, if anything.
+func (s *Stats) without(missing string) {
+	if missing != "" {
+		s.Missing = missing
+		s.Jobs++
+	}
 }
 
 func statsOf(s exec.Stats) Stats {

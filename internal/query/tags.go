@@ -57,6 +57,7 @@ func (s *Service) TagNames(ctx context.Context, r TagNamesRequest) (*TagNamesRes
 		}
 		d.Stats = statsOf(res.Stats)
 		out = &TagNamesResult{Stats: d.Stats}
+		out.Stats.without(d.Missing)
 		for _, sc := range res.Scopes {
 			out.Scopes = append(out.Scopes, ScopeNames{Name: sc.Scope, Tags: cloneAll(sc.Names)})
 		}
@@ -88,6 +89,7 @@ func (s *Service) TagValues(ctx context.Context, r TagValuesRequest) (*TagValues
 		}
 		d.Stats = statsOf(res.Stats)
 		out = &TagValuesResult{Stats: d.Stats, Values: make([]TagValue, len(res.Values))}
+		out.Stats.without(d.Missing)
 		for i, tv := range res.Values {
 			out.Values[i] = TagValue{Type: tv.Type, Text: strings.Clone(tv.Value)}
 		}

@@ -40,6 +40,14 @@ type View interface {
 	Release()
 }
 
+// Incomplete is what a View implements that may have to do without spans which the store accepted, because they are
+// damaged. A reader that meets a *CorruptionError takes another view, which leaves the damaged part out.
+type Incomplete interface {
+	// Missing says what a query over a time range cannot see, for the person who asked; empty if nothing is known to be
+	// missing. Times are Unix nanoseconds, both included; to 0 means no end.
+	Missing(from, to uint64) string
+}
+
 // TraceSet is a set of trace ids.
 type TraceSet interface {
 	Has(id spanid.TraceID) bool
@@ -51,8 +59,18 @@ type Trace struct {
 	Batch
 	// InspectedBytes is how much had to be read, for the `metrics` of the answer.
 	InspectedBytes uint64
-	// Partial is the reason why spans are missing; empty when the trace is complete.
+	// Partial is the reason why spans were left out of a trace that is larger than the limit; empty if none were.
 	Partial string
+	// Missing is the reason why the store may have lost spans of the trace, as Incomplete has it.
+	Missing string
+}
+
+// Why says why spans are or may be missing; empty when the trace is complete.
+func (t *Trace) Why() string {
+	if t.Partial != "" && t.Missing != "" {
+		return t.Partial + "; " + t.Missing
+	}
+	return t.Partial + t.Missing
 }
 
 // Part is one piece of a view: the head, a frozen head or a block. Its rows are numbered from 0 without gaps; row r

@@ -24,7 +24,7 @@ func llmTrace(t *store.Trace) ([]byte, error) {
 	}
 	j.close(']')
 	if t != nil {
-		j.stringField("message", t.Partial)
+		j.stringField("message", t.Why())
 	}
 	j.close('}')
 	return j.b, nil

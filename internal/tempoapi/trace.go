@@ -92,7 +92,7 @@ func (a *API) traceV1(w http.ResponseWriter, r *http.Request, id string) error {
 	}
 	var body []byte
 	err = a.service.Trace(r.Context(), q, func(t *store.Trace) (err error) {
-		if t == nil {
+		if t == nil || len(t.Spans) == 0 && t.Partial == "" {
 			return &statusError{code: http.StatusNotFound}
 		}
 		if t.Partial != "" {
@@ -156,11 +156,11 @@ func protoTraceByID(t *store.Trace) ([]byte, error) {
 	}
 	body = protowire.AppendTag(body, numMetrics, protowire.BytesType)
 	body = protowire.AppendBytes(body, metrics)
-	if t.Partial != "" {
+	if why := t.Why(); why != "" {
 		body = protowire.AppendTag(body, numStatus, protowire.VarintType)
 		body = protowire.AppendVarint(body, 1)
 		body = protowire.AppendTag(body, numMessage, protowire.BytesType)
-		body = protowire.AppendString(body, valid(t.Partial))
+		body = protowire.AppendString(body, valid(why))
 	}
 	return body, nil
 }
@@ -195,9 +195,9 @@ func jsonTraceByID(t *store.Trace) ([]byte, error) {
 		j.uint64Field("inspectedBytes", t.InspectedBytes)
 	}
 	j.close('}')
-	if t != nil && t.Partial != "" {
+	if t != nil && t.Why() != "" {
 		j.stringField("status", "PARTIAL")
-		j.stringField("message", t.Partial)
+		j.stringField("message", t.Why())
 	}
 	j.close('}')
 	return j.b, nil

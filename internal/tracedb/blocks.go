@@ -60,7 +60,7 @@ func (db *DB) erase(p *blockPiece, id spanid.TraceID) (*blockPiece, int) {
 	next := p.noted(db.now(), id)
 	e, ok, err := p.block.Trace(background(), id)
 	if err != nil {
-		db.suspect(p.id, err) // The note stays for who repairs the block.
+		db.suspect(p.block, err) // The note stays for who repairs the block.
 	}
 	if !ok || was {
 		return db.newBlockPiece(next, p.hidden), 0
@@ -111,13 +111,13 @@ func (p *blockPiece) erasedSince() (time.Time, bool) {
 // guardedBlock reports damage that reading finds.
 type guardedBlock struct {
 	*block.Block
-	damaged func(id string, err error)
+	damaged func(b *block.Block, err error)
 }
 
 func (g *guardedBlock) check(err error) error {
 	var corrupt *store.CorruptionError
 	if err != nil && errors.As(err, &corrupt) {
-		g.damaged(g.Meta().ID, err)
+		g.damaged(g.Block, err)
 	}
 	return err
 }

@@ -65,7 +65,7 @@ type DB struct {
 	merged     *job
 	trash      trash
 	doomed     atomic.Int64 // bytes of blocks that go as soon as no view uses them
-	suspects   suspects
+	losses     losses
 	replayed   atomic.Bool // the log was read; it may be freed
 
 	// walAtCut is the size of what is left of the log that was there at the last cut.
@@ -93,6 +93,9 @@ type counters struct {
 	blocksWritten, bytesWritten, rewrites atomic.Uint64
 	droppedBlocks, quarantined            atomic.Uint64
 	flushFailures                         atomic.Uint64
+	repaired, scrubbedBlocks              atomic.Uint64
+	scrubbedBytes                         atomic.Uint64
+	quarantineFreed                       atomic.Uint64
 	flushNanos                            atomic.Int64
 	merges, mergedSpans, copiedSpans      atomic.Uint64
 	mergeFailures                         atomic.Uint64
@@ -119,6 +122,11 @@ type Stats struct {
 	// attempts that did not succeed, and the time that merging took, waiting included.
 	Merges, MergedSpans, CopiedSpans, MergeFailures uint64
 	MergeTime                                       time.Duration
+	// Repaired counts damaged blocks of which nothing was lost. QuarantinedBytes is what quarantine holds on disk.
+	Repaired         uint64
+	QuarantinedBytes int64
+	// ScrubbedBlocks and ScrubbedBytes were verified by the scrub.
+	ScrubbedBlocks, ScrubbedBytes uint64
 	// HeadBytes is the memory of all heads, RetainedBytes what dropped ones take because views use them.
 	HeadBytes, RetainedBytes int64
 	Memory                   memlimit.Usage
@@ -151,6 +159,8 @@ func (db *DB) Stats() Stats {
 		Quarantined: c.quarantined.Load(), FlushFailures: c.flushFailures.Load(),
 		Merges: c.merges.Load(), MergedSpans: c.mergedSpans.Load(), CopiedSpans: c.copiedSpans.Load(),
 		MergeFailures: c.mergeFailures.Load(), MergeTime: time.Duration(c.mergeNanos.Load()),
+		Repaired: c.repaired.Load(), ScrubbedBlocks: c.scrubbedBlocks.Load(), ScrubbedBytes: c.scrubbedBytes.Load(),
+		QuarantinedBytes: db.losses.bytes(),
 	}
 	if reason := db.diskFull.Load(); reason != nil {
 		st.Full = *reason

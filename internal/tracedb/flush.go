@@ -34,6 +34,8 @@ type job struct {
 	block  *block.Block // nil if nothing was left
 	copied int          // rows that were copied without decoding
 	took   time.Duration
+	// repairs is what was wrong with the old block, if that is why it was written anew.
+	repairs error
 }
 
 func (j *job) source() string {

@@ -94,12 +94,14 @@ func (db *DB) step(erasedBefore time.Time) (worked bool, err error) {
 	if err := db.emptyTrash(); err != nil {
 		call(db.opts.Listener.Error, err) // It is tried again, but nothing waits for it.
 	}
-	if err := db.quarantineSuspects(); err != nil {
-		return false, err
-	}
 	if db.unsaved.Load() {
 		if err := db.saveAgain(); err != nil {
 			return false, err
+		}
+	}
+	if db.pending == nil {
+		if db.pending, worked, err = db.repairJob(); err != nil || db.pending == nil && worked {
+			return worked, err
 		}
 	}
 	if db.pending == nil {

@@ -29,6 +29,12 @@ type Listener struct {
 	BlockDropped func(BlockDropped)
 	// BlockQuarantined: a damaged block was taken out of use and moved away.
 	BlockQuarantined func(BlockQuarantined)
+	// BlockRepaired: what was damaged in a block was made again.
+	BlockRepaired func(BlockRepaired)
+	// Scrubbed: a pass over all blocks has ended.
+	Scrubbed func(Scrubbed)
+	// QuarantineDropped: a quarantined block was removed for good.
+	QuarantineDropped func(QuarantineDropped)
 	// FlushFailed: a block could not be written or put in use; it is tried again. Heads stay readable until then.
 	FlushFailed func(FlushFailed)
 	// CompactionFailed: blocks could not be merged; it is tried again.
@@ -87,6 +93,30 @@ type BlockQuarantined struct {
 	ID   string
 	Path string // where it is now
 	Err  error
+}
+
+// BlockRepaired describes a damaged block of which nothing was lost.
+type BlockRepaired struct {
+	ID string
+	// As is the block that it was written as; ID itself if a file was put back in its place, empty if every trace in it
+	// was deleted.
+	As  string
+	Err error // what was wrong
+}
+
+// Scrubbed describes a pass of the scrub.
+type Scrubbed struct {
+	Blocks   int
+	Bytes    int64
+	Damaged  int // blocks in which it found damage
+	Duration time.Duration
+}
+
+// QuarantineDropped describes a block that leaves the quarantine.
+type QuarantineDropped struct {
+	ID     string
+	Reason DropReason
+	Bytes  int64 // on disk
 }
 
 // FlushFailed describes an attempt to write a block, from a head or from others, that did not succeed.

@@ -110,14 +110,14 @@ func (db *DB) newMerger(ctx context.Context, olds []*blockPiece, wait pace, whol
 		b, err := m.reader.Open(p.block.Dir())
 		if err != nil {
 			m.close()
-			return nil, m.damaged(p.id, err)
+			return nil, m.damaged(p.block, err)
 		}
 		b = b.WithOverlay(p.block.Overlay())
 		m.blocks = append(m.blocks, b)
 		in, err := mergeInput(ctx, b)
 		if err != nil {
 			m.close()
-			return nil, m.damaged(p.id, err)
+			return nil, m.damaged(p.block, err)
 		}
 		in.Whole = in.Whole || whole
 		m.inputs = append(m.inputs, in)
@@ -160,10 +160,10 @@ func (m *merger) close() {
 }
 
 // damaged makes the store look after a block in which damage was found.
-func (m *merger) damaged(id string, err error) error {
+func (m *merger) damaged(b *block.Block, err error) error {
 	var corrupt *store.CorruptionError
 	if errors.As(err, &corrupt) {
-		m.db.suspect(id, err)
+		m.db.suspect(b, err)
 	}
 	return err
 }
@@ -175,7 +175,7 @@ func (m *merger) write(ctx context.Context, w *block.Writer, plan *compact.Merge
 		start := time.Now()
 		b := m.blocks[c.Input]
 		if err := w.CopyGroup(ctx, b, c.Group, c.Traces); err != nil {
-			return m.damaged(b.Meta().ID, err)
+			return m.damaged(b, err)
 		}
 		m.copied += b.Meta().Groups[c.Group].Rows
 		c.Traces = nil
@@ -268,7 +268,7 @@ func (m *merger) readRows(ctx context.Context, ranges []placed, rows int) error 
 		}
 		from := len(m.read.Spans)
 		if err := m.blocks[input].Spans(ctx, m.rows, &m.read); err != nil {
-			return m.damaged(m.blocks[input].Meta().ID, err)
+			return m.damaged(m.blocks[input], err)
 		}
 		for i, p := range m.places {
 			m.ordered.Spans[p.at] = m.read.Spans[from+i]
@@ -377,6 +377,7 @@ func (db *DB) finishMerge(j *job, s *state) (bool, error) {
 	for _, b := range now {
 		call(db.opts.Listener.BlockDropped, blockDropped(b, why))
 	}
+	db.repaired(j)
 	if j.block == nil {
 		db.stats.rewrites.Add(1)
 		return true, nil

@@ -48,10 +48,11 @@ func Open(ctx context.Context, opts Options) (*DB, error) {
 		return nil, fmt.Errorf("open trace store %s: %w", opts.Dir, errors.Join(err, lock.Close()))
 	}
 	db.lock = lock
-	db.wg.Add(3)
+	db.wg.Add(4)
 	go db.maintain()
 	go db.flushLoop()
 	go db.compactLoop()
+	go db.scrubLoop()
 	return db, nil
 }
 
@@ -74,7 +75,10 @@ func openLocked(ctx context.Context, opts Options) (*DB, error) {
 	if db.reader, err = block.NewReader(opts.FS, db.cache, runtime.GOMAXPROCS(0)); err != nil {
 		return nil, err
 	}
-	blocks, err := db.openBlocks(ctx)
+	var blocks []*blockPiece
+	if err = db.openQuarantine(); err == nil {
+		blocks, err = db.openBlocks(ctx)
+	}
 	if err == nil {
 		err = db.openLog(ctx, blocks)
 	}

@@ -37,7 +37,7 @@ func (db *DB) openBlocks(ctx context.Context) ([]*blockPiece, error) {
 			releaseAll(blocks)
 			return nil, err
 		}
-		b, err := db.openBlock(ctx, e)
+		b, err := db.openOrSalvage(ctx, e)
 		var corrupt *store.CorruptionError
 		switch {
 		case errors.As(err, &corrupt) && !errors.Is(err, block.ErrVersion):
@@ -85,10 +85,37 @@ func (db *DB) loadManifest(blocks string) (m *manifest.Manifest, bad map[string]
 	return manifest.Rebuild(db.opts.FS, blocks)
 }
 
-// openBlock opens a block with its overlay.
-func (db *DB) openBlock(ctx context.Context, e manifest.Block) (*blockPiece, error) {
+// openOrSalvage opens a block. If only its meta, trace index or catalogue are damaged it is opened without them, to be
+// repaired later.
+func (db *DB) openOrSalvage(ctx context.Context, e manifest.Block) (*blockPiece, error) {
 	dir := db.blockDir(e.ID)
-	b, err := db.reader.Open(dir)
+	p, damage := db.openBlock(ctx, e, db.reader.Open)
+	var corrupt *store.CorruptionError
+	if damage == nil || !errors.As(damage, &corrupt) || errors.Is(damage, block.ErrVersion) {
+		return p, damage
+	}
+	bad, err := block.RestoreMeta(db.opts.FS, dir)
+	if err != nil {
+		return nil, errors.Join(damage, err)
+	}
+	if bad != nil {
+		db.tellRepaired(BlockRepaired{ID: e.ID, As: e.ID, Err: bad})
+		if p, damage = db.openBlock(ctx, e, db.reader.Open); damage == nil {
+			return p, nil
+		}
+	}
+	p, err = db.openBlock(ctx, e, func(dir string) (*block.Block, error) { return db.reader.Salvage(ctx, dir) })
+	if err != nil {
+		return nil, errors.Join(damage, err)
+	}
+	db.suspect(p.block, damage)
+	return p, nil
+}
+
+// openBlock opens a block with its overlay.
+func (db *DB) openBlock(ctx context.Context, e manifest.Block, open func(dir string) (*block.Block, error)) (*blockPiece, error) {
+	dir := db.blockDir(e.ID)
+	b, err := open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +196,7 @@ func (db *DB) splitAmong(blocks []*blockPiece) traceIDs {
 	advance := func(c *cursor) {
 		ok, err := c.next()
 		if err != nil {
-			db.suspect(c.b.id, err)
+			db.suspect(c.b.block, err)
 		}
 		if ok {
 			heap.push(c)

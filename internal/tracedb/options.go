@@ -33,6 +33,8 @@ const (
 	DefaultPurgeAfter   = time.Minute
 	DefaultMaintenance  = time.Second
 	DefaultSyncInterval = wal.DefaultSyncInterval
+	DefaultScrub        = 7 * 24 * time.Hour
+	DefaultScrubRate    = 8 << 20
 	minMemoryBytes      = 1 << 20
 )
 
@@ -52,6 +54,7 @@ type Options struct {
 	// PurgeAfter is the time between the deletion of a trace and the rewrite that removes its bytes from blocks (1 min),
 	// so that several deletions need one rewrite.
 	PurgeAfter time.Duration
+	Scrub      ScrubOptions
 	// MaintenanceInterval is the time between looks at age, size and free disk (1 s).
 	MaintenanceInterval time.Duration
 
@@ -98,6 +101,14 @@ type Retention struct {
 	MinFreePercentage float64
 }
 
+// ScrubOptions says how the files of blocks are verified in the background.
+type ScrubOptions struct {
+	// Interval is the time in which each block is verified once (7 days). Negative: never.
+	Interval time.Duration
+	// BytesPerSecond bounds how fast it reads (8 MiB/s).
+	BytesPerSecond int64
+}
+
 // headShare is the part of the memory that is for heads.
 const headShare = 2
 
@@ -118,6 +129,8 @@ func (o *Options) setDefaults() error {
 	def((*int64)(&o.Cut.Age), int64(DefaultCutAge))
 	def((*int64)(&o.MaintenanceInterval), int64(DefaultMaintenance))
 	def((*int64)(&o.PurgeAfter), int64(DefaultPurgeAfter))
+	def((*int64)(&o.Scrub.Interval), int64(DefaultScrub))
+	def(&o.Scrub.BytesPerSecond, DefaultScrubRate)
 	if o.Cut.MaxFrozen == 0 {
 		o.Cut.MaxFrozen = DefaultMaxFrozen
 	}
@@ -149,6 +162,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("memory of %d bytes is too little: use %d or more", o.MemoryBytes, minMemoryBytes)
 	case o.Cut.Bytes < 0 || o.Cut.Spans < 0 || o.Cut.Spans > head.MaxRows/2 || o.Cut.Age < 0 || o.Cut.MaxFrozen < 0 || o.PurgeAfter < 0 || o.MaintenanceInterval < 0:
 		return fmt.Errorf("cut sizes and intervals must be positive, and at most %d spans", head.MaxRows/2)
+	case o.Scrub.BytesPerSecond < verifyLeast:
+		return fmt.Errorf("a scrub of %d bytes per second would not get anywhere: use %d or more", o.Scrub.BytesPerSecond, verifyLeast)
 	case o.Retention.MaxAge < 0 || o.Retention.MaxSizeBytes < 0:
 		return errors.New("retention must not be negative: use 0 for no bound")
 	case o.Retention.MinFreePercentage < 0 || o.Retention.MinFreePercentage > 99:

@@ -1,49 +1,94 @@
 package tracedb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"sync"
 
 	"github.com/bramble-tracing/bramble/internal/fsx"
 	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/retain"
 )
 
 // reasonFile in a quarantined directory says what is wrong with it.
 const reasonFile = "reason.txt"
 
-// suspects are the blocks in which readers found damage, until the flusher takes them out of use.
-type suspects struct {
-	mu   sync.Mutex
-	list map[string]error
+// repairJob looks at the oldest damaged block. Writing it anew makes everything again that can be made from its tables:
+// trace index, catalogue, bloom filters, page indexes and sums. If that does not succeed because the tables are damaged
+// the block is quarantined. It returns nil if there is nothing to put in use.
+func (db *DB) repairJob() (j *job, worked bool, err error) {
+	p, why := db.damagedBlock()
+	if p == nil {
+		return nil, false, nil
+	}
+	j, err = db.repairBlock(db.stopping, p)
+	if rerr := p.block.Release(); err == nil {
+		err = rerr
+	}
+	var corrupt *store.CorruptionError
+	switch {
+	case errors.As(err, &corrupt):
+		return nil, true, db.quarantineBlock(p.id, errors.Join(why, err))
+	case err != nil:
+		return nil, false, fmt.Errorf("repair block %s: %w", p.id, err)
+	}
+	j.repairs = why
+	return j, true, nil
 }
 
-// suspect notes that a block is damaged.
-func (db *DB) suspect(id string, err error) {
-	db.suspects.mu.Lock()
-	if db.suspects.list == nil {
-		db.suspects.list = map[string]error{}
+// repairBlock writes a block anew from its tables, all of which it decodes.
+func (db *DB) repairBlock(ctx context.Context, p *blockPiece) (*job, error) {
+	start := db.now()
+	j := &job{olds: []*blockPiece{p}}
+	order := make([]uint32, p.part.Info().Rows) // The part leaves out the hidden rows, and is in the order of blocks.
+	if len(order) == 0 {
+		return j, nil
 	}
-	if db.suspects.list[id] == nil {
-		db.suspects.list[id] = err
+	for i := range order {
+		order[i] = uint32(i)
 	}
-	db.suspects.mu.Unlock()
-	db.wakeFlusher()
+	meta := p.block.Meta()
+	opts := block.WriterOptions{
+		Level: meta.Level, Parents: append([]string{p.id}, meta.Parents...), WALMark: meta.WALMark,
+		Written: uint64(max(0, storedAt(meta, start).UnixNano())),
+	}
+	opts.Parents = opts.Parents[:min(len(opts.Parents), maxParents)]
+	if meta.Level > 0 {
+		opts.Zstd = mergeZstd
+	}
+	var err error
+	j.block, err = db.writeBlock(ctx, opts, func(w *block.Writer) error { return copyRows(ctx, w, p.part, order) })
+	j.took = db.now().Sub(start)
+	return j, err
 }
 
-// quarantineSuspects takes damaged blocks out of use.
-func (db *DB) quarantineSuspects() error {
-	db.suspects.mu.Lock()
-	list := db.suspects.list
-	db.suspects.list = nil
-	db.suspects.mu.Unlock()
-	if len(list) == 0 {
-		return nil
+// damagedBlock returns a block that is damaged and in use, with a reference. Those that left the store are forgotten.
+func (db *DB) damagedBlock() (*blockPiece, error) {
+	v, err := db.view()
+	if err != nil {
+		return nil, nil
 	}
+	defer v.Release()
+	for _, l := range db.losses.load() {
+		if l.moved {
+			continue
+		}
+		for _, b := range v.s.blocks {
+			if b.id == l.id && b.block.Acquire() {
+				return b, l.why
+			}
+		}
+		db.losses.remove(l.id) // It was dropped or written anew.
+	}
+	return nil, nil
+}
+
+// quarantineBlock takes a damaged block out of use.
+func (db *DB) quarantineBlock(id string, why error) error {
 	db.commit.Lock()
 	defer db.commit.Unlock()
 	s := db.state.Load()
@@ -52,20 +97,40 @@ func (db *DB) quarantineSuspects() error {
 	}
 	var bad []*blockPiece
 	for _, b := range s.blocks {
-		if err := list[b.id]; err != nil {
+		if b.id == id {
 			bad = append(bad, b)
-			db.quarantine(b.id, err)
 		}
 	}
 	if len(bad) == 0 {
-		return nil // They were dropped or written anew.
+		db.losses.remove(id)
+		return nil
 	}
+	db.quarantine(id, why)
 	rest := without(s.blocks, bad)
 	err := db.save(rest, db.mark)
 	// Also when the manifest could not be written: it names directories that are not there, which Open knows.
 	db.removeBlocks(bad, rest)
 	db.unsaved.Store(err != nil)
 	return err
+}
+
+// repaired tells that a damaged block was written anew, if that was what the job was for.
+func (db *DB) repaired(j *job) {
+	if j.repairs == nil {
+		return
+	}
+	e := BlockRepaired{ID: j.olds[0].id, Err: j.repairs}
+	if j.block != nil {
+		e.As = j.block.Meta().ID
+	}
+	db.losses.remove(j.olds[0].id)
+	db.tellRepaired(e)
+}
+
+// tellRepaired counts and reports a repair.
+func (db *DB) tellRepaired(e BlockRepaired) {
+	db.stats.repaired.Add(1)
+	call(db.opts.Listener.BlockRepaired, e)
 }
 
 // without returns the blocks that are not in gone.
@@ -84,6 +149,7 @@ func (db *DB) removeBlocks(gone, rest []*blockPiece) {
 // quarantine moves a block's directory away, with the reason in it, and tells.
 func (db *DB) quarantine(id string, why error) {
 	err := moveToQuarantine(db.opts.FS, db.opts.Dir, id, why)
+	db.lost(id, why)
 	db.stats.quarantined.Add(1)
 	db.stats.corrupts.Add(1)
 	call(db.opts.Listener.BlockQuarantined, BlockQuarantined{ID: id, Err: why, Path: filepath.Join(db.opts.Dir, quarantineDir, id)})

@@ -79,7 +79,7 @@ func (db *DB) retain() {
 		db.commit.Unlock()
 		return
 	}
-	plan := db.planDrops(s, missing)
+	plan := db.planDrops(s, db.purgeQuarantine(db.used(s), missing))
 	if len(plan) > 0 {
 		if err := db.applyDrops(s, plan); err != nil {
 			call(db.opts.Listener.Error, fmt.Errorf("drop the oldest spans: %w", err))
@@ -96,16 +96,24 @@ func (db *DB) retain() {
 func (db *DB) planDrops(s *state, missing int64) []retain.Drop {
 	now := db.now()
 	r := db.opts.Retention
-	st := retain.State{Now: now, Used: db.wal.Bytes(), Missing: missing}
+	st := retain.State{Now: now, Used: db.used(s), Missing: missing}
 	for _, b := range s.blocks {
 		m := b.block.Meta()
-		st.Used += m.Bytes()
 		st.Blocks = append(st.Blocks, retain.Item{ID: b.id, Newest: newestOf(m.MaxEnd, storedAt(m, now)), Bytes: m.Bytes()})
 	}
 	for _, p := range slices.Backward(s.frozen) {
 		st.Heads = append(st.Heads, retain.Item{ID: p.id, Newest: p.newest(), Bytes: max(1, p.logged)})
 	}
 	return retain.Plan(retain.Limits{MaxAge: r.MaxAge, MaxBytes: r.MaxSizeBytes}, st)
+}
+
+// used returns the bytes on disk that count for retention: log, blocks and quarantine.
+func (db *DB) used(s *state) int64 {
+	n := db.wal.Bytes() + db.losses.bytes()
+	for _, b := range s.blocks {
+		n += b.block.Meta().Bytes()
+	}
+	return n
 }
 
 // blockTime returns when a block was written, from its id.

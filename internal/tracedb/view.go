@@ -17,6 +17,7 @@ type View struct {
 	s        *state
 	live     *head.Part
 	parts    []store.Part
+	lost     []loss // damaged blocks, which parts does without
 	released atomic.Bool
 
 	splitOnce sync.Once
@@ -42,20 +43,21 @@ func (db *DB) view() (*View, error) {
 			return nil, fmt.Errorf("view: %w", store.ErrClosed)
 		}
 		if s.tryRef() {
-			return newView(s), nil
+			return newView(s, db.losses.load()), nil
 		}
 	}
 }
 
-func newView(s *state) *View {
-	v := &View{s: s, live: s.live.head.Part(store.KindHead)}
+func newView(s *state, lost []loss) *View {
+	v := &View{s: s, live: s.live.head.Part(store.KindHead), lost: lost}
+	rest := leaveOut(s.parts, lost)
 	part := maskPart(v.live, s.masks[s.live])
 	if part.Info().Rows == 0 {
-		v.parts = s.parts
+		v.parts = rest
 		return v
 	}
-	v.parts = make([]store.Part, 0, 1+len(s.parts))
-	v.parts = append(append(v.parts, part), s.parts...)
+	v.parts = make([]store.Part, 0, 1+len(rest))
+	v.parts = append(append(v.parts, part), rest...)
 	return v
 }
 
@@ -87,23 +89,20 @@ func (v *View) Trace(ctx context.Context, id spanid.TraceID, maxBytes int64) (*s
 	g := gatherer{out: &store.Trace{}, seen: map[spanKey]int{}, maxBytes: maxBytes}
 	var rows []uint32
 	var err error
-	var damaged string
+	g.out.Missing = v.missingOf(id)
 	for i := len(v.parts) - 1; i >= 0 && g.out.Partial == ""; i-- {
 		if rows, err = v.parts[i].TraceRows(ctx, id, rows[:0]); err == nil {
 			err = g.addAll(ctx, v.parts[i], rows)
 		}
 		if corrupt, ok := errors.AsType[*store.CorruptionError](err); ok {
-			damaged = "a damaged part of the store may have more spans of the trace: " + corrupt.Error()
+			g.out.Missing = "spans may be missing, a part of the store is damaged: " + corrupt.Error()
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read trace %s: %w", id, err)
 		}
 	}
-	if g.out.Partial == "" {
-		g.out.Partial = damaged
-	}
-	if len(g.seen) == 0 && g.out.Partial == "" {
+	if len(g.seen) == 0 && g.out.Partial == "" && g.out.Missing == "" {
 		return nil, fmt.Errorf("read trace %s: %w", id, store.ErrNotFound)
 	}
 	return g.out, nil

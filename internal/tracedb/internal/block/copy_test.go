@@ -127,7 +127,7 @@ func TestCopyGroup(t *testing.T) {
 	copies := mergeByPlan(t, fsys, "blocks", "M", nil, blocks...)
 	require.Greater(t, len(copies), 3, "row groups were copied")
 	m := openBlock("M")
-	require.NoError(t, m.Verify(t.Context()))
+	require.NoError(t, m.Verify(t.Context(), nil))
 	storetest.RequireSameSpans(t, all, rowsOf(t, m))
 	for g, c := range copies {
 		requireSameChunks(t, m, g, blocks[c.Input], c.Group)

@@ -148,7 +148,7 @@ func TestFlippedBits(t *testing.T) {
 				t.Fatalf("%s byte %d bit %#x: wrong answers without an error", name, at, bit)
 			}
 			if b, err := r.Open("blocks/x"); err == nil {
-				require.Error(t, b.Verify(context.Background()), "%s byte %d bit %d", name, at, bit)
+				require.Error(t, b.Verify(context.Background(), nil), "%s byte %d bit %d", name, at, bit)
 				require.NoError(t, b.Release())
 			}
 		}

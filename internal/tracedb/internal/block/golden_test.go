@@ -27,7 +27,7 @@ func TestGolden(t *testing.T) {
 	r := newTestReader(t, fsx.OS{})
 	b, err := r.Open(filepath.Join(dir, "01GOLDEN"))
 	require.NoError(t, err)
-	require.NoError(t, b.Verify(t.Context()))
+	require.NoError(t, b.Verify(t.Context(), nil))
 	require.Equal(t, 1, b.Meta().Version)
 	require.Equal(t, []string{"01PARENT"}, b.Meta().Parents)
 	want, err := os.ReadFile(filepath.Join(dir, "spans.txt"))

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"path/filepath"
+	"slices"
 
+	"github.com/bramble-tracing/bramble/internal/fsx"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
 )
@@ -17,6 +20,7 @@ const Version = 1
 // Names of the files of a block.
 const (
 	MetaFile      = "meta.json"
+	MetaCopyFile  = "meta.copy.json"
 	SpansFile     = "spans.parquet"
 	ResourcesFile = "resources.parquet"
 	EventsFile    = "events.parquet"
@@ -29,6 +33,12 @@ const (
 
 // dataFiles are all files but meta.json, in the order in which they are verified.
 var dataFiles = []string{SpansFile, ResourcesFile, EventsFile, LinksFile, TracesFile, AttrsFile}
+
+// tableFiles are those of dataFiles from which the others can be made again.
+var tableFiles = dataFiles[:4]
+
+// IsDataFile reports whether a block's meta lists a file of this name. They are what Meta.Bytes counts.
+func IsDataFile(name string) bool { return slices.Contains(dataFiles, name) }
 
 // Meta is the contents of meta.json. Times are Unix nanoseconds.
 type Meta struct {
@@ -103,6 +113,27 @@ func encodeMeta(m *Meta) ([]byte, error) {
 	}
 	body = append(body[1:], '\n') // the opening brace is in the head
 	return append(fmt.Appendf(nil, metaHead, crc32.Checksum(body, column.Castagnoli)), body...), nil
+}
+
+// ReadMeta reads meta.json of a block's directory or, if that is damaged or missing, its copy.
+func ReadMeta(fs fsx.FS, dir string) (*Meta, error) {
+	m, err := readMeta(fs, filepath.Join(dir, MetaFile))
+	var corrupt *store.CorruptionError
+	if !errors.As(err, &corrupt) || errors.Is(err, ErrVersion) {
+		return m, err
+	}
+	if m, copyErr := readMeta(fs, filepath.Join(dir, MetaCopyFile)); copyErr == nil && m.ID == filepath.Base(dir) {
+		return m, nil
+	}
+	return nil, err
+}
+
+func readMeta(fs fsx.FS, path string) (*Meta, error) {
+	buf, err := fsx.ReadFile(fs, path)
+	if err != nil {
+		return nil, missing(path, err)
+	}
+	return DecodeMeta(buf, path)
 }
 
 // DecodeMeta parses the contents of meta.json. name is for errors.

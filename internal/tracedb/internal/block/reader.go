@@ -90,23 +90,12 @@ func (r *Reader) Open(dir string) (b *Block, err error) {
 }
 
 func (b *Block) open() error {
-	path := filepath.Join(b.dir, MetaFile)
-	buf, err := fsx.ReadFile(b.reader.FS, path)
-	if err != nil {
-		return missing(path, err)
-	}
-	if b.meta, err = DecodeMeta(buf, path); err != nil {
+	var err error
+	if b.meta, err = readMeta(b.reader.FS, filepath.Join(b.dir, MetaFile)); err != nil {
 		return err
 	}
-	for _, name := range dataFiles {
-		path := filepath.Join(b.dir, name)
-		info, err := b.reader.FS.Stat(path)
-		if err != nil {
-			return missing(path, err)
-		}
-		if want := b.meta.Files[name].Size; info.Size != want {
-			return &store.CorruptionError{Path: path, Offset: info.Size, Err: fmt.Errorf("file has %d bytes, want %d", info.Size, want)}
-		}
+	if err := b.checkSizes(dataFiles); err != nil {
+		return err
 	}
 	b.index()
 	f, err := b.file(fileSpans)
@@ -121,6 +110,21 @@ func (b *Block) open() error {
 	}
 	b.traces, err = index.OpenTraces(f, b.path(fileTraces), b.meta.Files[TracesFile].Size, b.meta.Traces)
 	return err
+}
+
+// checkSizes compares the sizes of files with those in the meta.
+func (b *Block) checkSizes(names []string) error {
+	for _, name := range names {
+		path := filepath.Join(b.dir, name)
+		info, err := b.reader.FS.Stat(path)
+		if err != nil {
+			return missing(path, err)
+		}
+		if want := b.meta.Files[name].Size; info.Size != want {
+			return &store.CorruptionError{Path: path, Offset: info.Size, Err: fmt.Errorf("file has %d bytes, want %d", info.Size, want)}
+		}
+	}
+	return nil
 }
 
 // missing turns the lack of a file into corruption.
@@ -303,9 +307,13 @@ func (b *Block) attributeCatalog() ([]store.AttributeInfo, error) {
 	return attrs, nil
 }
 
-// Verify reads every file and compares its CRC32C with meta.json. It is what the scrub does.
-func (b *Block) Verify(ctx context.Context) error {
-	buf := make([]byte, 1<<20)
+// verifyPiece is how much Verify reads at a time.
+const verifyPiece = 256 << 10
+
+// Verify reads every file but the metas and compares its CRC32C with meta.json. pace, if it is not nil, is told before
+// each piece how many bytes will be read; its error ends the verification.
+func (b *Block) Verify(ctx context.Context, pace func(bytes int) error) error {
+	buf := make([]byte, verifyPiece)
 	for n, name := range dataFiles {
 		f, err := b.file(n)
 		if err != nil {
@@ -318,6 +326,11 @@ func (b *Block) Verify(ctx context.Context) error {
 				return fmt.Errorf("verify block %s: %w", b.meta.ID, err)
 			}
 			part := buf[:min(int64(len(buf)), l.Size-off)]
+			if pace != nil {
+				if err := pace(len(part)); err != nil {
+					return err
+				}
+			}
 			if err := column.ReadFull(io.ReaderAt(f), b.path(n), part, off); err != nil {
 				return err
 			}

@@ -202,16 +202,20 @@ func (w *Writer) add(b *store.Batch, s *store.Span) error {
 
 // note keeps what meta.json and traces.idx say about the span.
 func (w *Writer) note(s *store.Span) {
-	e := &w.entry
+	noteSpan(&w.entry, uint32(w.meta.Rows), s) //nolint:gosec // below 2^31
+	m := &w.meta
+	m.MinStart, m.MaxStart = min(m.MinStart, s.StartNano), max(m.MaxStart, s.StartNano)
+	m.MaxEnd = max(m.MaxEnd, s.EndNano)
+}
+
+// noteSpan adds a span, which is in a row, to the index entry of its trace.
+func noteSpan(e *index.Trace, row uint32, s *store.Span) {
 	e.Spans++
 	e.Start, e.End = min(e.Start, s.StartNano), max(e.End, s.EndNano)
 	e.Error = e.Error || s.StatusCode == store.StatusError
 	if e.Root == index.NoRow && s.ParentID.IsZero() {
-		e.Root = uint32(w.meta.Rows) //nolint:gosec // below 2^31
+		e.Root = row
 	}
-	m := &w.meta
-	m.MinStart, m.MaxStart = min(m.MinStart, s.StartNano), max(m.MaxStart, s.StartNano)
-	m.MaxEnd = max(m.MaxEnd, s.EndNano)
 }
 
 // addSpan adds the span's row without going to the next granule.
@@ -432,16 +436,18 @@ func (w *Writer) publish() error {
 	if err != nil {
 		return err
 	}
-	o, err := createFile(w.fs, filepath.Join(w.tmp, MetaFile), MetaFile)
-	if err != nil {
-		return err
-	}
-	if _, err := o.Write(b); err != nil {
-		o.abort()
-		return fmt.Errorf("write %s: %w", MetaFile, err)
-	}
-	if err := o.finish(); err != nil {
-		return err
+	for _, name := range []string{MetaFile, MetaCopyFile} {
+		o, err := createFile(w.fs, filepath.Join(w.tmp, name), name)
+		if err != nil {
+			return err
+		}
+		if _, err := o.Write(b); err != nil {
+			o.abort()
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+		if err := o.finish(); err != nil {
+			return err
+		}
 	}
 	if err := w.fs.SyncDir(w.tmp); err != nil {
 		return fmt.Errorf("sync %s: %w", w.tmp, err)

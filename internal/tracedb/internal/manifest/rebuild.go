@@ -27,7 +27,7 @@ func Rebuild(fsys fsx.FS, blocksDir string) (m *Manifest, bad map[string]error, 
 			continue
 		}
 		dir := filepath.Join(blocksDir, e.Name)
-		meta, err := readMeta(fsys, dir)
+		meta, err := block.ReadMeta(fsys, dir)
 		var corrupt *store.CorruptionError
 		switch {
 		case errors.Is(err, block.ErrVersion):
@@ -52,18 +52,6 @@ func Rebuild(fsys fsx.FS, blocksDir string) (m *Manifest, bad map[string]error, 
 	// Ids begin with the time, so that this is the order in which the blocks were written.
 	slices.SortFunc(m.Blocks, func(a, b Block) int { return strings.Compare(a.ID, b.ID) })
 	return m, bad, nil
-}
-
-func readMeta(fsys fsx.FS, dir string) (*block.Meta, error) {
-	path := filepath.Join(dir, block.MetaFile)
-	b, err := fsx.ReadFile(fsys, path)
-	if err != nil {
-		if _, statErr := fsys.Stat(path); statErr != nil {
-			return nil, &store.CorruptionError{Path: path, Err: err}
-		}
-		return nil, err
-	}
-	return block.DecodeMeta(b, path)
 }
 
 // newestOverlay returns the overlay file with the highest number that can be read.
