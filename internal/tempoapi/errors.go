@@ -91,12 +91,6 @@ func grpcError(err error) error {
 		code = codes.ResourceExhausted
 	case http == statusClientClosed:
 		code = codes.Canceled
-	case http == 501:
-		code = codes.Unimplemented
-	case http == 503:
-		code = codes.Unavailable
-	case http == 504:
-		code = codes.DeadlineExceeded
 	case http >= 500:
 		code = codes.Internal
 	}

