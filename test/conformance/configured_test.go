@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -95,7 +96,7 @@ func unlimitedRange(t *testing.T, _ *world) {
 	r := b.Get(metricsPath("query_range", "{} | rate() by (name)",
 		fmt.Sprintf("step=1h&start=%d&end=%d", time.Now().Add(-30*24*time.Hour).Unix(), time.Now().Unix())))
 	require.Equal(t, http.StatusOK, r.Status, "%s", r.Body)
-	r = b.Get("/api/search?q=%7B%7D&start=1&end=" + fmt.Sprint(time.Now().Unix()))
+	r = b.Get("/api/search?q=%7B%7D&start=1&end=" + strconv.FormatInt(time.Now().Unix(), 10))
 	require.Equal(t, http.StatusOK, r.Status, "%s", r.Body)
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,10 +26,29 @@ import (
 
 // conventionCases are sections 0 and 1.1.
 var conventionCases = []testCase{
-	{"C-01", onePort}, {"C-03", anyMethod}, {"C-05", jsonDialect}, {"C-06 M-10", nothingAdded}, {"C-07", negotiation}, {"C-08", llm},
-	{"C-09", compression}, {"C-10", plainErrors}, {"C-11", statusCodes}, {"C-12 C-13", headers}, {"C-14 C-16", times}, {"C-15", since}, {"C-17", atOnce},
-	{"C-18", goDurations}, {"C-20", pathIDs}, {"C-21 C-22", searchIDs}, {"C-23", base64IDs}, {"C-24", traceIDValues},
-	{"H-01 H-02 H-05", probes}, {"H-03", buildInfo}, {"H-04 H-06 H-07 M-06 O-01", pages}, {"H-08", health}, {"R-01", ownMetrics},
+	{"C-01", onePort},
+	{"C-03", anyMethod},
+	{"C-05", jsonDialect},
+	{"C-06 M-10", nothingAdded},
+	{"C-07", negotiation},
+	{"C-08", llm},
+	{"C-09", compression},
+	{"C-10", plainErrors},
+	{"C-11", statusCodes},
+	{"C-12 C-13", headers},
+	{"C-14 C-16", times},
+	{"C-15", since},
+	{"C-17", atOnce},
+	{"C-18", goDurations},
+	{"C-20", pathIDs},
+	{"C-21 C-22", searchIDs},
+	{"C-23", base64IDs},
+	{"C-24", traceIDValues},
+	{"H-01 H-02 H-05", probes},
+	{"H-03", buildInfo},
+	{"H-04 H-06 H-07 M-06 O-01", pages},
+	{"H-08", health},
+	{"R-01", ownMetrics},
 }
 
 // protocols are the HTTP clients of the port.
@@ -76,7 +96,7 @@ func jsonDialect(t *testing.T, w *world) {
 	r := w.Get("/api/v2/traces/" + cart)
 	require.Equal(t, http.StatusOK, r.Status)
 	span := findSpan(t, raw(t, r.Body), "GET /cart")
-	require.Equal(t, fmt.Sprint(w.nano(0)), span["startTimeUnixNano"], "64-bit numbers are strings")
+	require.Equal(t, strconv.FormatUint(w.nano(0), 10), span["startTimeUnixNano"], "64-bit numbers are strings")
 	require.Equal(t, json.Number("3"), span["droppedAttributesCount"], "32-bit numbers are numbers")
 	require.Equal(t, "SPAN_KIND_SERVER", span["kind"])
 	require.Equal(t, map[string]any{"code": "STATUS_CODE_ERROR", "message": "boom"}, span["status"])
@@ -85,7 +105,7 @@ func jsonDialect(t *testing.T, w *world) {
 		attrs[dig(t, a, "key").(string)] = dig(t, a, "value")
 	}
 	for key, want := range map[string]any{
-		"big": map[string]any{"intValue": fmt.Sprint(beyondDouble)}, "ratio": map[string]any{"doubleValue": json.Number("0.5")},
+		"big": map[string]any{"intValue": strconv.Itoa(beyondDouble)}, "ratio": map[string]any{"doubleValue": json.Number("0.5")},
 		"cached": map[string]any{"boolValue": true}, "blob": map[string]any{"bytesValue": base64.StdEncoding.EncodeToString([]byte{0, 255})},
 		"empty": map[string]any{"stringValue": ""},
 	} {
@@ -139,10 +159,22 @@ func negotiation(t *testing.T, w *world) {
 	const pb, js, llmType = "application/protobuf", "application/json", "application/vnd.grafana.llm+json"
 	v2 := "/api/v2/traces/" + cart
 	for _, c := range []struct{ path, accept, want string }{
-		{v2, "", js}, {v2, "*/*", js}, {v2, "text/html", js}, {v2, pb, pb}, {v2, js + "," + pb, pb}, {v2, "application/json;q=0.1", js},
-		{v2, "application/vnd.grafana.llm", llmType}, {v2, "application/vnd.grafana.llm," + js, js}, {"/api/traces/" + cart, pb, pb}, {"/api/traces/" + cart, "application/vnd.grafana.llm", js},
-		{w.searchPath("{}"), pb, pb}, {"/api/search/tags", pb, pb}, {"/api/v2/search/tags", pb, pb}, {"/api/v2/search/tag/name/values", pb, pb},
-		{"/api/metrics/query_range?q=" + url.QueryEscape("{} | rate()"), pb, js}, {"/api/metrics/query?q=" + url.QueryEscape("{} | rate()"), pb, js},
+		{v2, "", js},
+		{v2, "*/*", js},
+		{v2, "text/html", js},
+		{v2, pb, pb},
+		{v2, js + "," + pb, pb},
+		{v2, "application/json;q=0.1", js},
+		{v2, "application/vnd.grafana.llm", llmType},
+		{v2, "application/vnd.grafana.llm," + js, js},
+		{"/api/traces/" + cart, pb, pb},
+		{"/api/traces/" + cart, "application/vnd.grafana.llm", js},
+		{w.searchPath("{}"), pb, pb},
+		{"/api/search/tags", pb, pb},
+		{"/api/v2/search/tags", pb, pb},
+		{"/api/v2/search/tag/name/values", pb, pb},
+		{"/api/metrics/query_range?q=" + url.QueryEscape("{} | rate()"), pb, js},
+		{"/api/metrics/query?q=" + url.QueryEscape("{} | rate()"), pb, js},
 	} {
 		r := w.Get(c.path, "Accept", c.accept)
 		require.Equal(t, http.StatusOK, r.Status, "%s: %s", c.path, r.Body)
@@ -223,8 +255,14 @@ func headers(t *testing.T, w *world) {
 	want := ids(w.search(t, "{ status = error }"))
 	require.Len(t, want, 1)
 	for _, h := range [][]string{
-		{"X-Scope-OrgID", "tenant-a"}, {"X-Scope-OrgID", "a|b"}, {"X-Scope-OrgID", strings.Repeat("x", 300)}, {"X-Scope-OrgID", ".."},
-		{"Authorization", "Bearer whatever"}, {"Authorization", "Basic dTpw"}, {"X-Grafana-User", "me"}, {"Cookie", "a=b"},
+		{"X-Scope-OrgID", "tenant-a"},
+		{"X-Scope-OrgID", "a|b"},
+		{"X-Scope-OrgID", strings.Repeat("x", 300)},
+		{"X-Scope-OrgID", ".."},
+		{"Authorization", "Bearer whatever"},
+		{"Authorization", "Basic dTpw"},
+		{"X-Grafana-User", "me"},
+		{"Cookie", "a=b"},
 	} {
 		r := w.Get(w.searchPath("{ status = error }"), h...)
 		require.Equal(t, http.StatusOK, r.Status, "%v", h)

@@ -16,10 +16,26 @@ import (
 
 // grafanaCases are section 3: what Grafana and Traces Drilldown ask.
 var grafanaCases = []testCase{
-	{"A-01 A-02", saveAndTest}, {"A-03", traceView}, {"A-04 A-05 A-07 A-11", grafanaSearch}, {"A-06 A-13", grafanaMetrics}, {"A-08 A-10 D-10", autocomplete}, {"A-09", searchBuilder},
-	{"A-12", exemplars}, {"A-14 D-04", heatmap}, {"A-15", uninstrumented}, {"A-16", correlations}, {"A-17", upload},
-	{"D-01 D-02", drilldownRates}, {"D-03", drilldownDurations}, {"D-05", drilldownComparison}, {"D-06", drilldownStructure}, {"D-07", drilldownExceptions}, {"D-08", drilldownSpans},
-	{"D-09", drilldownProbe}, {"D-11", drilldownSteps}, {"D-12", drilldownFilters},
+	{"A-01 A-02", saveAndTest},
+	{"A-03", traceView},
+	{"A-04 A-05 A-07 A-11", grafanaSearch},
+	{"A-06 A-13", grafanaMetrics},
+	{"A-08 A-10 D-10", autocomplete},
+	{"A-09", searchBuilder},
+	{"A-12", exemplars},
+	{"A-14 D-04", heatmap},
+	{"A-15", uninstrumented},
+	{"A-16", correlations},
+	{"A-17", upload},
+	{"D-01 D-02", drilldownRates},
+	{"D-03", drilldownDurations},
+	{"D-05", drilldownComparison},
+	{"D-06", drilldownStructure},
+	{"D-07", drilldownExceptions},
+	{"D-08", drilldownSpans},
+	{"D-09", drilldownProbe},
+	{"D-11", drilldownSteps},
+	{"D-12", drilldownFilters},
 }
 
 func saveAndTest(t *testing.T, w *world) {

@@ -30,7 +30,7 @@ const contract = `
 // lines parses the list.
 func lines() map[string]line {
 	out := map[string]line{}
-	for _, word := range strings.Fields(contract) {
+	for word := range strings.FieldsSeq(contract) {
 		id, nice := strings.CutPrefix(word, "-")
 		if strings.Contains(id, "-") {
 			out[id] = line{id: id, needed: !nice}

@@ -16,8 +16,14 @@ import (
 
 // metricsCases are section 1.6.
 var metricsCases = []testCase{
-	{"M-01", rangeParameters}, {"M-02", instantParameters}, {"M-03", longRange}, {"M-04", smallStep}, {"M-05", notMetrics}, {"M-11", seriesOrder},
-	{"M-12", seriesLimit}, {"M-13 M-14", emptySeries},
+	{"M-01", rangeParameters},
+	{"M-02", instantParameters},
+	{"M-03", longRange},
+	{"M-04", smallStep},
+	{"M-05", notMetrics},
+	{"M-11", seriesOrder},
+	{"M-12", seriesLimit},
+	{"M-13 M-14", emptySeries},
 }
 
 func metricsPath(kind, q string, more string) string {

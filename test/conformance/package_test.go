@@ -56,7 +56,7 @@ func TestConfigured(t *testing.T) {
 func TestEveryLineHasACase(t *testing.T) {
 	all, covered := lines(), map[string]bool{}
 	for _, c := range slices.Concat(cases, ownCases) {
-		for _, id := range strings.Fields(c.ids) {
+		for id := range strings.FieldsSeq(c.ids) {
 			_, ok := all[id]
 			assert.True(t, ok, "a case names %s, which is no line of the contract", id)
 			covered[id] = true

@@ -17,10 +17,27 @@ import (
 
 // searchCases are section 1.3.
 var searchCases = []testCase{
-	{"S-01", traceQL}, {"S-02", byTags}, {"S-03", byParameters}, {"S-04", traceDurations}, {"S-05", limits}, {"S-06", spansPerSet}, {"S-07", searchRange},
-	{"S-08", ignoredParameters}, {"S-09", metricsInSearch}, {"S-20", emptyAnswer}, {"S-21", newestFirst}, {"S-22", twoSets}, {"S-23", matched},
-	{"S-24 S-25", shownAttributes}, {"S-26", typedValues}, {"S-27", names}, {"S-28 S-29", setAttributes}, {"S-30", unknownRoots},
-	{"S-31", durations}, {"S-32", serviceStats}, {"S-33", constantFalse},
+	{"S-01", traceQL},
+	{"S-02", byTags},
+	{"S-03", byParameters},
+	{"S-04", traceDurations},
+	{"S-05", limits},
+	{"S-06", spansPerSet},
+	{"S-07", searchRange},
+	{"S-08", ignoredParameters},
+	{"S-09", metricsInSearch},
+	{"S-20", emptyAnswer},
+	{"S-21", newestFirst},
+	{"S-22", twoSets},
+	{"S-23", matched},
+	{"S-24 S-25", shownAttributes},
+	{"S-26", typedValues},
+	{"S-27", names},
+	{"S-28 S-29", setAttributes},
+	{"S-30", unknownRoots},
+	{"S-31", durations},
+	{"S-32", serviceStats},
+	{"S-33", constantFalse},
 }
 
 func short(id string) string { return strings.TrimLeft(id, "0") }

@@ -17,7 +17,12 @@ import (
 
 // streamCases are section 2.
 var streamCases = []testCase{
-	{"Q-01", streamErrors}, {"Q-02 Q-03 Q-05", streamSearch}, {"Q-02 Q-04 Q-05 Q-07", streamMetrics}, {"Q-02", streamTags}, {"Q-06", messageSizes}, {"Q-08", cancellation},
+	{"Q-01", streamErrors},
+	{"Q-02 Q-03 Q-05", streamSearch},
+	{"Q-02 Q-04 Q-05 Q-07", streamMetrics},
+	{"Q-02", streamTags},
+	{"Q-06", messageSizes},
+	{"Q-08", cancellation},
 	{"Q-09", badTagName},
 }
 

@@ -16,9 +16,24 @@ import (
 
 // tagCases are sections 1.4 and 1.5.
 var tagCases = []testCase{
-	{"G-01", tagsV1}, {"G-02", tagsV2}, {"G-03", tagScopes}, {"G-04", intrinsics}, {"G-05", tagParameters}, {"V-01", valuesV1}, {"V-02", valuesV2}, {"V-03", identifiers},
-	{"V-04", oddIdentifiers}, {"V-05", valueTypes}, {"V-06", keywords}, {"V-07", unscoped}, {"V-08", valueParameters}, {"V-09", arrays},
-	{"G-20 G-20b", unfinished}, {"G-21", firstFilter}, {"G-22", mixedScopes}, {"G-23", unfiltered},
+	{"G-01", tagsV1},
+	{"G-02", tagsV2},
+	{"G-03", tagScopes},
+	{"G-04", intrinsics},
+	{"G-05", tagParameters},
+	{"V-01", valuesV1},
+	{"V-02", valuesV2},
+	{"V-03", identifiers},
+	{"V-04", oddIdentifiers},
+	{"V-05", valueTypes},
+	{"V-06", keywords},
+	{"V-07", unscoped},
+	{"V-08", valueParameters},
+	{"V-09", arrays},
+	{"G-20 G-20b", unfinished},
+	{"G-21", firstFilter},
+	{"G-22", mixedScopes},
+	{"G-23", unfiltered},
 }
 
 func tagsV1(t *testing.T, w *world) {
