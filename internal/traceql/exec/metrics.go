@@ -95,6 +95,7 @@ type metricsRun struct {
 	window   window
 	workers  []*accumulator
 	compare  []*comparer // Instead of workers, for compare.
+	roots    []rootTable // Per part, for compare.
 
 	// Span by span: the condition, and the columns that are read of matching rows.
 	local    *cond
@@ -108,7 +109,7 @@ func (r *run) metricsQuery(m *plan.MetricsQuery, t *Timeline, only Slice, exempl
 	if m.Pipeline.ConstFalse() {
 		return &QueryPartial{}, nil
 	}
-	x := &metricsRun{run: r, query: m, timeline: t, window: t.slice(only)}
+	x := &metricsRun{run: r, query: m, timeline: t, window: t.slice(only), roots: make([]rootTable, len(r.parts))}
 	for range runtime.GOMAXPROCS(0) {
 		x.workers = append(x.workers, newAccumulator(r, m, t, exemplars > 0))
 		x.compare = append(x.compare, newComparer(x))
@@ -176,7 +177,11 @@ func (x *metricsRun) spanBySpan() error {
 	if err != nil {
 		return err
 	}
+	for _, s := range spots {
+		x.roots[s.part].users.Add(1)
+	}
 	return x.run.eachWorker(len(spots), func(worker, i int) error {
+		defer x.doneWith(spots[i].part)
 		sel, err := x.run.matching(spots[i], x.local, tests)
 		if err != nil || !sel.Any() {
 			return err

@@ -212,20 +212,40 @@ func (r *run) candidates(s spot, sel *store.Bitmap) ([]candidate, error) {
 
 // traceIDs reads the trace ids of marked rows.
 func (r *run) traceIDs(s spot, sel *store.Bitmap) ([]spanid.TraceID, error) {
-	var v store.Vector
-	if err := r.parts[s.part].Read(r.ctx, s.granule, store.Intrinsic(store.SpanTraceID), sel, &v); err != nil {
-		return nil, fmt.Errorf("read trace ids: %w", err)
+	codes, ids, err := r.traceCodes(s, sel)
+	if err != nil {
+		return nil, err
 	}
-	n := sel.Count()
-	out := make([]spanid.TraceID, n)
-	last, lastID := "", spanid.TraceID{}
-	for i := range out {
-		if text := v.At(i).Str; text != last {
-			last, lastID = text, parseShort(text)
-		}
-		out[i] = lastID
+	out := make([]spanid.TraceID, len(codes))
+	for i, c := range codes {
+		out[i] = ids[c]
 	}
 	return out, nil
+}
+
+// traceCodes reads the trace ids of marked rows as indexes of a list of ids, in which one may occur several times.
+func (r *run) traceCodes(s spot, sel *store.Bitmap) (codes []uint32, ids []spanid.TraceID, err error) {
+	var v store.Vector
+	if err := r.parts[s.part].Read(r.ctx, s.granule, store.Intrinsic(store.SpanTraceID), sel, &v); err != nil {
+		return nil, nil, fmt.Errorf("read trace ids: %w", err)
+	}
+	if len(v.Dict) > 0 {
+		for i := range v.Dict {
+			ids = append(ids, parseShort(v.Dict[i].Str))
+		}
+		return v.Codes, ids, nil
+	}
+	n := sel.Count()
+	codes = make([]uint32, n)
+	last := ""
+	for i := range n {
+		if text := v.At(i).Str; text != last {
+			last = text
+			ids = append(ids, parseShort(text))
+		}
+		codes[i] = uint32(len(ids) - 1) //nolint:gosec // At most one per row; an id is never empty.
+	}
+	return codes, ids, nil
 }
 
 // parseShort reads the text form of the column trace:id: hex without leading zeros. The store wrote it, so nothing is

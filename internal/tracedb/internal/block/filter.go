@@ -40,6 +40,17 @@ func (b *Block) Filter(ctx context.Context, granule int, p *store.Predicate, sel
 		return b.filterAttr(s, p, sel)
 	case *refSource:
 		return filterRefs(s, p, sel)
+	case *parents:
+		if p.Op == store.OpExists || p.Op == store.OpNotExists {
+			var keep store.Bitmap
+			s.exists(&keep)
+			if p.Op == store.OpExists {
+				sel.And(&keep)
+			} else {
+				sel.AndNot(&keep)
+			}
+			return nil
+		}
 	case intSource:
 		if lo, hi, ok := intRange(p); ok {
 			for r := range sel.Rows() {

@@ -42,6 +42,9 @@ func (b *Block) Read(ctx context.Context, granule int, c store.Column, sel *stor
 		}
 	case *refSource:
 		return readRefs(s, sel, dst)
+	case traceSource:
+		s.read(sel, dst)
+		return nil
 	case intSource:
 		dst.Ints = slices.Grow(dst.Ints, sel.Count())
 		for r := range sel.Rows() {

@@ -115,6 +115,30 @@ func (f intSource) append(dst []store.Value, row int) ([]store.Value, error) {
 	return append(dst, store.Int(f(row))), nil
 }
 
+// traceSource is the text of trace ids.
+type traceSource struct{ v *column.Values }
+
+func (s traceSource) text(row int) store.Value {
+	return store.String(spanid.TraceID([]byte(s.v.Str(row))).Short())
+}
+
+func (s traceSource) append(dst []store.Value, row int) ([]store.Value, error) {
+	return append(dst, s.text(row)), nil
+}
+
+// read gives a dictionary entry to each run of rows of a trace.
+func (s traceSource) read(sel *store.Bitmap, dst *store.Vector) {
+	last, code := "", store.NoCode
+	for r := range sel.Rows() {
+		if raw := s.v.Str(r); raw != last {
+			last = raw
+			code++ // From NoCode to 0 first.
+			dst.Dict = append(dst.Dict, s.text(r))
+		}
+		dst.Codes = append(dst.Codes, code)
+	}
+}
+
 // firstSource is an unscoped attribute: the values of the first source that has some (E-03).
 type firstSource []source
 
@@ -182,27 +206,14 @@ func (g *granule) intrinsic(name string) (source, error) {
 		return g.ends()
 	case store.SpanTraceID:
 		v, err := g.column(colTraceID)
-		last, text := "", store.Value{} // The spans of a trace follow each other.
-		return funcSource(func(dst []store.Value, row int) ([]store.Value, error) {
-			if id := v.Str(row); id != last {
-				last, text = id, store.String(spanid.TraceID([]byte(id)).Short())
-			}
-			return append(dst, text), nil
-		}), err
+		return traceSource{v}, err
 	case store.SpanID:
 		v, err := g.column(colSpanID)
 		return funcSource(func(dst []store.Value, row int) ([]store.Value, error) {
 			return append(dst, store.String(hex.EncodeToString([]byte(v.Str(row))))), nil
 		}), err
 	case store.SpanParentID:
-		p, err := g.parents()
-		return funcSource(func(dst []store.Value, row int) ([]store.Value, error) {
-			id, err := p.id(row)
-			if err == nil && id != "" {
-				dst = append(dst, store.String(hex.EncodeToString([]byte(id))))
-			}
-			return dst, err
-		}), err
+		return g.parents()
 	case store.ScopeName, store.ScopeVersion:
 		return g.refSource(store.Intrinsic(name))
 	case store.ResourceRef:
@@ -380,6 +391,28 @@ func (g *granule) parents() (*parents, error) {
 	}
 	p.ids, err = g.column(colParentID)
 	return p, err
+}
+
+func (p *parents) append(dst []store.Value, row int) ([]store.Value, error) {
+	id, err := p.id(row)
+	if err == nil && id != "" {
+		dst = append(dst, store.String(hex.EncodeToString([]byte(id))))
+	}
+	return dst, err
+}
+
+// exists marks the rows that have a parent.
+func (p *parents) exists(keep *store.Bitmap) {
+	for w := range store.Words {
+		byRow, _ := p.rows.Present.Word(w)
+		byID, _ := p.ids.Present.Word(w)
+		keep.SetWord(w, byRow|byID)
+	}
+	for row, i := range p.ids.All() {
+		if p.ids.Str(i) == noParent {
+			keep.Clear(row)
+		}
+	}
 }
 
 // id returns the 8 bytes of a row's parent id, or nothing if it has none.

@@ -1,0 +1,190 @@
+package exec
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+)
+
+type rootNames struct{ name, service string }
+
+// rootTable holds the roots of the traces of one part, as long as granules of the part are to be counted.
+type rootTable struct {
+	users atomic.Int64 // granules that are left; the table goes with the last
+	once  sync.Once
+	err   error
+	roots map[spanid.TraceID]root
+	bytes int64
+}
+
+// root is the root span of a trace, the latest of several (S-30).
+type root struct {
+	rootNames
+	start int64
+	span  string
+}
+
+// rootBytes is about what a root costs; names are shared.
+const rootBytes = 144
+
+// rootsOf returns the roots of a part's traces.
+func (x *metricsRun) rootsOf(part int) (map[spanid.TraceID]root, error) {
+	t := &x.roots[part]
+	t.once.Do(func() { t.err = x.run.readRootTable(part, t) })
+	return t.roots, t.err
+}
+
+// doneWith gives back the roots of a part after the last of its granules.
+func (x *metricsRun) doneWith(part int) {
+	if t := &x.roots[part]; t.users.Add(-1) == 0 {
+		x.run.meter.give(t.bytes)
+		t.roots = nil
+	}
+}
+
+// readRootTable reads the spans without a parent.
+func (r *run) readRootTable(part int, t *rootTable) error {
+	t.roots = map[spanid.TraceID]root{}
+	p := r.parts[part]
+	info := p.Info()
+	texts := map[string]string{}
+	shared := func(s string) string {
+		if have, ok := texts[s]; ok {
+			return have
+		}
+		texts[s] = s
+		return s
+	}
+	for g := range info.Granules() {
+		if err := r.err(); err != nil {
+			return err
+		}
+		var sel store.Bitmap
+		sel.Fill(info.GranuleLen(g))
+		parentless := &store.Predicate{Column: store.Intrinsic(store.SpanParentID), Op: store.OpNotExists}
+		if err := p.Filter(r.ctx, g, parentless, &sel); err != nil {
+			return fmt.Errorf("find roots in %s: %w", info.ID, err)
+		}
+		if !sel.Any() {
+			continue
+		}
+		bytes := int64(sel.Count()) * rootBytes
+		if err := r.meter.take(r.ctx, bytes); err != nil {
+			return err
+		}
+		t.bytes += bytes
+		ids, err := r.traceIDs(spot{part, g}, &sel)
+		if err != nil {
+			return err
+		}
+		var vecs [4]store.Vector
+		for i, c := range [...]store.Column{
+			store.Intrinsic(store.SpanName), serviceColumn, store.Intrinsic(store.SpanStart), store.Intrinsic(store.SpanID),
+		} {
+			if err := p.Read(r.ctx, g, c, &sel, &vecs[i]); err != nil {
+				return fmt.Errorf("read roots in %s: %w", info.ID, err)
+			}
+		}
+		for i, id := range ids {
+			next := root{start: vecs[2].At(i).Int(), span: vecs[3].At(i).Str}
+			if have, ok := t.roots[id]; ok && (have.start > next.start || have.start == next.start && have.span > next.span) {
+				continue
+			}
+			next.rootNames = rootNames{shared(vecs[0].At(i).Str), shared(vecs[1].At(i).Str)}
+			t.roots[id] = next
+		}
+	}
+	return nil
+}
+
+// countRoots counts the names of the roots of the rows' traces.
+func (c *comparer) countRoots(s spot, sp *split) error {
+	codes, ids, err := c.x.run.traceCodes(s, &sp.all)
+	if err != nil {
+		return err
+	}
+	names, err := c.rootNames(ids, s.part)
+	if err != nil {
+		return err
+	}
+	for _, named := range []struct {
+		a  ast.Intrinsic
+		of func(rootNames) string
+	}{
+		{ast.RootName, func(r rootNames) string { return r.name }}, {ast.RootService, func(r rootNames) string { return r.service }},
+	} {
+		known := map[string]uint32{}
+		var dict []store.Value
+		byTrace := make([]uint32, len(ids))
+		for i := range ids {
+			text := named.of(names[i])
+			code, ok := known[text]
+			if !ok {
+				code = uint32(len(dict)) //nolint:gosec // At most one per row.
+				known[text] = code
+				dict = append(dict, store.String(text))
+			}
+			byTrace[i] = code
+		}
+		v := store.Vector{Dict: dict, Codes: make([]uint32, len(codes))}
+		for i, t := range codes {
+			v.Codes[i] = byTrace[t]
+		}
+		if err := c.column(ast.IntrinsicAttr(named.a), &v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rootNames returns the names of the roots of traces.
+func (c *comparer) rootNames(ids []spanid.TraceID, part int) ([]rootNames, error) {
+	roots, err := c.x.rootsOf(part)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]rootNames, len(ids))
+	var split []traceRef
+	for i, id := range ids {
+		if !c.x.run.split.Has(id) {
+			out[i] = roots[id].rootNames
+		} else if _, ok := c.roots[id]; !ok {
+			c.roots[id] = rootNames{}
+			split = append(split, traceRef{id, part})
+		}
+	}
+	if err := c.readRoots(split); err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		if c.x.run.split.Has(id) {
+			out[i] = c.roots[id]
+		}
+	}
+	return out, nil
+}
+
+// readRoots looks up the roots of traces that have spans in several parts.
+func (c *comparer) readRoots(refs []traceRef) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	if err := c.x.run.meter.take(c.x.run.ctx, 2*seenBytes*int64(len(refs))); err != nil {
+		return err
+	}
+	cols := newColumns()
+	cols.addRoot()
+	l, err := c.x.run.loadTraces(refs, newTraceColumns(cols), false)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	for _, t := range l.traces {
+		c.roots[t.id] = rootNames{t.rootName, t.rootService}
+	}
+	return nil
+}
