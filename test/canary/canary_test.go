@@ -1,8 +1,10 @@
 package canary
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -22,8 +24,8 @@ import (
 
 func full() bool { return os.Getenv("BRAMBLE_FULL") != "" }
 
-// TestCanary runs the built binary with the shipped configuration, kills it under load, makes blocks of everything, and
-// finds no planted secret anywhere; and it finds every one in the control run, in which pii only reports.
+// TestCanary runs the built binary with the shipped configuration, kills it under load, makes blocks of everything, merges
+// them, and finds no planted secret anywhere; and it finds every one in the control run, in which pii only reports.
 func TestCanary(t *testing.T) {
 	if full() {
 		require.True(t, diskscan.HasDuckDB(t), "node or the packages of test/interop are missing: run `make test-deps`")
@@ -156,7 +158,8 @@ func runExperiment(t *testing.T, mode string) *experiment {
 	e.log = dead()
 
 	// In the second one there is so little memory that it always writes blocks, and it is killed again.
-	small := with("extensions::trace_store::memory::limit_mib", 16)
+	small := with("extensions::trace_store::memory::limit_mib", 16,
+		"extensions::trace_store::compaction::min_blocks", 2, "extensions::trace_store::compaction::cpu_limit_percentage", 100)
 	b = harness.Start(t, harness.Config{Files: []string{"config/local.yaml"}, Overlay: small, Data: b.Data})
 	other := testkit.NewGenerator(3)
 	l = startLoad(t, b, second)
@@ -169,6 +172,7 @@ func runExperiment(t *testing.T, mode string) *experiment {
 	dead()
 	b.Restart()
 	e.flush(t, b, dir, other, look)
+	e.compact(t, b, dir, other, look)
 	blocks := diskscan.NewReport()
 	answers(t, b, e.p, e.traces, blocks)
 	pages(t, b, e.p, blocks)
@@ -206,6 +210,46 @@ func (e *experiment) flush(t *testing.T, b *harness.Bramble, dir string, other *
 		return nil
 	})
 	look()
+}
+
+// compact sends spans until each block that is there now has been merged into another one.
+func (e *experiment) compact(t *testing.T, b *harness.Bramble, dir string, other *testkit.Generator, look func()) {
+	t.Helper()
+	unmerged := func() map[string]bool {
+		out := map[string]bool{}
+		list, err := filepath.Glob(filepath.Join(dir, "blocks", "*", "meta.json"))
+		require.NoError(t, err)
+		for _, f := range list {
+			var meta struct{ Level int }
+			text, err := os.ReadFile(f)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			require.NoError(t, err)
+			require.NoError(t, json.Unmarshal(text, &meta), f)
+			if meta.Level == 0 {
+				out[filepath.Base(filepath.Dir(f))] = true
+			}
+		}
+		return out
+	}
+	before := unmerged()
+	harness.Poll(t, 2*time.Minute, "all blocks to be merged", func() error {
+		now := unmerged()
+		for id := range before {
+			if now[id] {
+				fill(t, b, other, 2000)
+				return fmt.Errorf("block %s is still there", id)
+			}
+		}
+		return nil
+	})
+	look()
+	list, err := filepath.Glob(filepath.Join(dir, "blocks", "*"))
+	require.NoError(t, err)
+	merged := len(list) - len(unmerged())
+	require.Positive(t, merged, "merged blocks")
+	t.Logf("%d blocks were waiting to be merged, and are; there are %d merged ones", len(before), merged)
 }
 
 // TestQueueOnDisk: what config/forward.yaml queues on disk for a central Tempo that is away has been scrubbed, too.
