@@ -90,7 +90,7 @@ test-deps: build/telemetrygen build/etcd ## install what the tests use beside Go
 BENCH_SPANS ?= 2000000
 
 .PHONY: bench
-bench: build ## ingest and query benchmarks of the whole process; results belong into bench/results.md
+bench: build ## ingest and query benchmarks of the whole process, pii and trace_metrics beside contrib's; results belong into bench/results.md
 	@mkdir -p build
 	go build -o build/ingest ./bench/ingest
 	go build -o build/query ./bench/query
@@ -99,6 +99,8 @@ bench: build ## ingest and query benchmarks of the whole process; results belong
 	@echo "--- store only, sync: always"; BRAMBLE_SYNC=always build/ingest -config bench/store-only.yaml -spans $(BENCH_SPANS)
 	@echo "--- as shipped (config/local.yaml)"; build/ingest -config config/local.yaml -spans $(BENCH_SPANS)
 	@echo "--- queries"; build/query -spans $(BENCH_SPANS)
+	@echo "--- pii beside contrib's redaction processor"; go test -run '^$$' -bench . -benchmem ./processors/piiprocessor
+	@echo "--- trace_metrics beside contrib's span_metrics and service_graph"; go test -run '^$$' -bench BesideContrib -benchmem ./components/tracemetricsconnector
 
 .PHONY: bench-go
 bench-go: ## Go benchmarks of the packages
