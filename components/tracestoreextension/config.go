@@ -72,6 +72,8 @@ type CompactionConfig struct {
 type RetentionConfig struct {
 	// Recent is the window in which every span is kept, whatever sampling decides later.
 	Recent time.Duration `mapstructure:"recent"`
+	// PinMaxMiB bounds the size on disk of traces that are pinned, which means kept whatever sampling decides.
+	PinMaxMiB int64 `mapstructure:"pin_max_mib"`
 	// MaxAge is the age after which spans are deleted. 0 keeps them until one of the other limits is reached.
 	MaxAge time.Duration `mapstructure:"max_age"`
 	// MaxSizeMiB is the size on disk, log included, beyond which the oldest spans are deleted. 0 means no limit.
@@ -102,6 +104,7 @@ func createDefaultConfig() component.Config {
 		},
 		Retention: RetentionConfig{
 			Recent:            time.Hour,
+			PinMaxMiB:         tracedb.DefaultPinMaxBytes / mib,
 			MaxAge:            72 * time.Hour,
 			MaxSizeMiB:        10240,
 			MinFreePercentage: 5,
@@ -132,6 +135,7 @@ func (c *Config) Validate() error {
 	add(c.Compaction.CPULimitPercentage < 1 || c.Compaction.CPULimitPercentage > 100,
 		"compaction::cpu_limit_percentage: must be 1 to 100, is %d", c.Compaction.CPULimitPercentage)
 	add(c.Retention.Recent < 0, "retention::recent: must not be negative, is %s", c.Retention.Recent)
+	add(c.Retention.PinMaxMiB < 1, "retention::pin_max_mib: must be at least 1, is %d", c.Retention.PinMaxMiB)
 	add(c.Retention.MaxAge < 0, "retention::max_age: must not be negative, is %s", c.Retention.MaxAge)
 	add(c.Retention.MaxAge > 0 && c.Retention.MaxAge < c.Retention.Recent,
 		"retention::max_age: must not be below retention::recent (%s), is %s", c.Retention.Recent, c.Retention.MaxAge)

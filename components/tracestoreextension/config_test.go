@@ -41,7 +41,7 @@ func TestConfig(t *testing.T) {
 		Compaction: CompactionConfig{
 			MinBlocks: 8, MaxBlockSizeMiB: 256, CPULimitPercentage: 50,
 		},
-		Retention: RetentionConfig{Recent: 30 * time.Minute, MaxAge: 168 * time.Hour, MaxSizeMiB: 51200, MinFreePercentage: 10},
+		Retention: RetentionConfig{Recent: 30 * time.Minute, PinMaxMiB: 64, MaxAge: 168 * time.Hour, MaxSizeMiB: 51200, MinFreePercentage: 10},
 	}, cfg)
 }
 
@@ -55,6 +55,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		"compaction::max_block_size_mib: must be at least 1, is 0",
 		"compaction::cpu_limit_percentage: must be 1 to 100, is 200",
 		"retention::max_age: must not be below retention::recent (2h0m0s), is 1h0m0s",
+		"retention::pin_max_mib: must be at least 1, is 0",
 		"retention::max_size_mib: must not be negative, is -1",
 		"retention::min_free_percentage: must be at most 90, is 99",
 	} {

@@ -83,6 +83,7 @@ func (e *storeExtension) options(dir string, memory int64) tracedb.Options {
 		},
 		Retention: tracedb.Retention{
 			Recent:            e.cfg.Retention.Recent,
+			PinMaxBytes:       e.cfg.Retention.PinMaxMiB * mib,
 			MaxAge:            e.cfg.Retention.MaxAge,
 			MaxSizeBytes:      e.cfg.Retention.MaxSizeMiB * mib,
 			MinFreePercentage: float64(e.cfg.Retention.MinFreePercentage),

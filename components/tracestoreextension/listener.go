@@ -36,6 +36,10 @@ func newListener(logger *zap.Logger) *tracedb.Listener {
 			logger.Error("A block could not be written; its spans stay in memory and in the log until it can",
 				zap.Error(e.Err), zap.Duration("retry_in", e.Retry))
 		},
+		Decided: func(e tracedb.Decided) {
+			logger.Info("It was decided which traces outlive the recent window", zap.Int("blocks", e.Blocks), zap.Int("traces", e.Traces),
+				zap.Int("kept", e.Kept), zap.Duration("took", e.Duration))
+		},
 		CompactionFailed: func(e tracedb.FlushFailed) {
 			logger.Error("Blocks could not be merged; they stay as they are until they can", zap.Error(e.Err), zap.Duration("retry_in", e.Retry))
 		},

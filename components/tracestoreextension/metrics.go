@@ -30,6 +30,8 @@ func (e *storeExtension) registerMetrics() (err error) {
 		t.RegisterTraceStoreBlockSizeCallback(observe(func(s tracedb.Stats) int64 { return s.BlockBytes })),
 		t.RegisterTraceStoreBlocksCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Blocks) })),
 		t.RegisterTraceStoreBlocksWrittenCallback(observe(func(s tracedb.Stats) int64 { return int64(s.BlocksWritten) })),
+		t.RegisterTraceStoreDecidedTracesCallback(observe(func(s tracedb.Stats) int64 { return int64(s.DecidedTraces) })),
+		t.RegisterTraceStoreKeptTracesCallback(observe(func(s tracedb.Stats) int64 { return int64(s.KeptTraces) })),
 		t.RegisterTraceStoreCompactionsCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Merges) })),
 		t.RegisterTraceStoreCompactedSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.MergedSpans) })),
 		t.RegisterTraceStoreCopiedSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.CopiedSpans) })),

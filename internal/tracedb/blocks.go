@@ -18,11 +18,22 @@ type blockPiece struct {
 	block  *block.Block // with the overlay; states hold references
 	hidden []uint32     // rows of the traces that the overlay hides, ascending
 	part   store.Part   // without them
+	// decided is how many traces the overlay has notes of that settle what becomes of them.
+	decided int
+	// retained says that the block left the recent window while there was no decider.
+	retained bool
+}
+
+// withOverlay returns the block with another overlay, which hides rows.
+func (db *DB) withOverlay(p *blockPiece, b *block.Block, hidden []uint32) *blockPiece {
+	next := db.newBlockPiece(b, hidden)
+	next.retained = p.retained
+	return next
 }
 
 func (db *DB) newBlockPiece(b *block.Block, hidden []uint32) *blockPiece {
 	guarded := &guardedBlock{Block: b, damaged: db.suspect}
-	return &blockPiece{id: b.Meta().ID, block: b, hidden: hidden, part: maskPart(guarded, hidden)}
+	return &blockPiece{id: b.Meta().ID, block: b, hidden: hidden, part: maskPart(guarded, hidden), decided: countDecided(b.Overlay())}
 }
 
 // blockDir returns the directory of a block.
@@ -63,14 +74,14 @@ func (db *DB) erase(p *blockPiece, id spanid.TraceID) (*blockPiece, int) {
 		db.suspect(p.block, err) // The note stays for who repairs the block.
 	}
 	if !ok || was {
-		return db.newBlockPiece(next, p.hidden), 0
+		return db.withOverlay(p, next, p.hidden), 0
 	}
 	hidden := slices.Clone(p.hidden)
 	for r := range e.Spans {
 		hidden = append(hidden, e.Row+r)
 	}
 	slices.Sort(hidden)
-	return db.newBlockPiece(next, hidden), int(e.Spans)
+	return db.withOverlay(p, next, hidden), int(e.Spans)
 }
 
 // noted returns the block with an overlay in which the traces are erased.

@@ -2,6 +2,7 @@ package tracedb
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
@@ -31,17 +32,29 @@ func (db *DB) save(blocks []*blockPiece, mark uint64) error {
 		}
 		next[b.id] = e
 		if o := b.block.Overlay(); o != e.overlay {
-			e.tried++
-			numbered := *o
-			numbered.Seq = e.tried
-			ref, err := block.WriteOverlay(db.opts.FS, db.blockDir(b.id), &numbered)
-			if err != nil {
+			var err error
+			if next[b.id], err = db.saveOverlay(b.id, o, e); err != nil {
 				return fmt.Errorf("save manifest: %w", err)
 			}
-			next[b.id] = &saved{overlay: o, ref: &ref, tried: e.tried}
 			changed = append(changed, b.id)
 		}
-		m.Blocks = append(m.Blocks, manifest.Block{ID: b.id, Level: b.block.Meta().Level, Overlay: next[b.id].ref})
+		m.Blocks = append(m.Blocks, manifest.Block{ID: b.id, Level: b.block.Meta().Level, Retained: b.retained, Overlay: next[b.id].ref})
+	}
+	if o := db.remembered.Load(); o != nil {
+		e := db.catalog[decisionsDir]
+		if e == nil {
+			e = &saved{}
+			db.catalog[decisionsDir] = e
+		}
+		next[decisionsDir] = e
+		if o != e.overlay {
+			var err error
+			if next[decisionsDir], err = db.saveOverlay(decisionsDir, o, e); err != nil {
+				return fmt.Errorf("save manifest: %w", err)
+			}
+			changed = append(changed, decisionsDir)
+		}
+		m.Decisions = next[decisionsDir].ref
 	}
 	if err := manifest.Save(db.opts.FS, db.opts.Dir, m); err != nil {
 		return fmt.Errorf("save manifest: %w", err)
@@ -50,11 +63,31 @@ func (db *DB) save(blocks []*blockPiece, mark uint64) error {
 	db.markNow.Store(mark)
 	db.unsaved.Store(false)
 	for _, id := range changed {
-		if err := block.RemoveOverlays(db.opts.FS, db.blockDir(id), *next[id].ref); err != nil {
+		if err := block.RemoveOverlays(db.opts.FS, db.overlayDir(id), *next[id].ref); err != nil {
 			call(db.opts.Listener.Error, fmt.Errorf("remove old overlays of block %s: %w", id, err))
 		}
 	}
 	return nil
+}
+
+// overlayDir returns the directory of the overlays of a block, or of the decisions that outlive blocks.
+func (db *DB) overlayDir(id string) string {
+	if id == decisionsDir {
+		return filepath.Join(db.opts.Dir, decisionsDir)
+	}
+	return db.blockDir(id)
+}
+
+// saveOverlay writes an overlay under a new number.
+func (db *DB) saveOverlay(id string, o *block.Overlay, e *saved) (*saved, error) {
+	e.tried++
+	numbered := *o
+	numbered.Seq = e.tried
+	ref, err := block.WriteOverlay(db.opts.FS, db.overlayDir(id), &numbered)
+	if err != nil {
+		return nil, err
+	}
+	return &saved{overlay: o, ref: &ref, tried: e.tried}, nil
 }
 
 // saveLater notes that what is in memory has to be saved again, if err says that it was not.

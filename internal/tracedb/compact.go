@@ -58,22 +58,29 @@ func (db *DB) mergePlan(s *state) []compact.Job {
 	o := &db.opts.Compaction
 	l := compact.Limits{
 		MinBlocks: o.MinBlocks, MaxBlocks: mergeFanIn * o.MinBlocks, MaxRows: mergeMaxRows,
-		MaxTraces: int(max(1<<16, db.opts.MemoryBytes/bytesPerTrace)), MaxBytes: o.MaxBlockBytes, Free: -1, Grace: mergeGrace,
+		MaxTraces: db.maxTraces(), MaxBytes: o.MaxBlockBytes, Free: -1, Grace: mergeGrace,
 	}
 	if free, err := db.opts.FS.FreeBytes(db.opts.Dir); err == nil {
 		l.Free = int64(min(free, 1<<62)) //nolint:gosec // bounded
 	}
 	now := db.now()
+	waits := db.mayDecide()
+	if waits {
+		l.Window, l.Decides = db.opts.Retention.Recent, true
+	}
 	blocks := make([]compact.Block, 0, len(s.blocks))
 	for _, b := range slices.Backward(s.blocks) {
 		m := b.block.Meta()
 		blocks = append(blocks, compact.Block{
 			ID: b.id, Level: m.Level, Newest: newestOf(m.MaxEnd, storedAt(m, now)), Rows: m.Rows, Traces: m.Traces,
-			Hidden: len(b.hidden), Bytes: m.Bytes(),
+			Hidden: len(b.hidden), Bytes: m.Bytes(), Waiting: waits && b.undecided(),
 		})
 	}
 	return compact.Plan(l, now, blocks)
 }
+
+// maxTraces bounds the traces of a merge by the memory of the store.
+func (db *DB) maxTraces() int { return int(max(1<<16, db.opts.MemoryBytes/bytesPerTrace)) }
 
 // compactLoop merges blocks until Close. It is the only goroutine that does, beside Compact.
 func (db *DB) compactLoop() {
@@ -154,9 +161,11 @@ func (db *DB) compactOnce(ctx context.Context, wait pace) (worked bool, err erro
 	}
 	defer func() { <-db.compacting }()
 	if db.merged == nil {
-		if db.opts.Compaction.Off {
-			return false, nil
+		decided, undecided := db.decideDue(ctx)
+		if decided || db.opts.Compaction.Off {
+			return decided, undecided
 		}
+		defer func() { err = errors.Join(err, undecided) }()
 		if db.merged, err = db.nextMerge(ctx, wait); err != nil || db.merged == nil {
 			return false, err
 		}

@@ -123,6 +123,8 @@ func (db *DB) mask(id spanid.TraceID) (n int, blocks bool) {
 	if m.n == 0 && !blocks {
 		return 0, false
 	}
+	db.notes.drop(func(noted spanid.TraceID) bool { return noted == id })
+	db.forget(id)
 	s := newState(old.live, old.frozen, m.blocks, m.masks)
 	s.split = old.split.deleted(s, id)
 	db.setState(s)

@@ -63,6 +63,12 @@ type DB struct {
 	// compacting is full while blocks are merged. It guards merged, a merge that has to be finished.
 	compacting chan struct{}
 	merged     *job
+	// decider is who decides about traces that leave the recent window, nil if nobody does.
+	decider atomic.Pointer[decider]
+	opened  time.Time
+	// remembered are dropped traces that are in no block any more, as the overlay of none. commit guards changes.
+	remembered atomic.Pointer[block.Overlay]
+	notes      headNotes
 	trash      trash
 	doomed     atomic.Int64 // bytes of blocks that go as soon as no view uses them
 	losses     losses
@@ -98,7 +104,7 @@ type counters struct {
 	quarantineFreed                       atomic.Uint64
 	flushNanos                            atomic.Int64
 	merges, mergedSpans, copiedSpans      atomic.Uint64
-	mergeFailures                         atomic.Uint64
+	mergeFailures, decided, keptTraces    atomic.Uint64
 	mergeNanos                            atomic.Int64
 }
 
@@ -127,6 +133,8 @@ type Stats struct {
 	QuarantinedBytes int64
 	// ScrubbedBlocks and ScrubbedBytes were verified by the scrub.
 	ScrubbedBlocks, ScrubbedBytes uint64
+	// DecidedTraces were decided about when they left the recent window, KeptTraces among them were kept.
+	DecidedTraces, KeptTraces uint64
 	// HeadBytes is the memory of all heads, RetainedBytes what dropped ones take because views use them.
 	HeadBytes, RetainedBytes int64
 	Memory                   memlimit.Usage
@@ -158,6 +166,7 @@ func (db *DB) Stats() Stats {
 		FlushTime: time.Duration(c.flushNanos.Load()), DroppedBlocks: c.droppedBlocks.Load(),
 		Quarantined: c.quarantined.Load(), FlushFailures: c.flushFailures.Load(),
 		Merges: c.merges.Load(), MergedSpans: c.mergedSpans.Load(), CopiedSpans: c.copiedSpans.Load(),
+		DecidedTraces: c.decided.Load(), KeptTraces: c.keptTraces.Load(),
 		MergeFailures: c.mergeFailures.Load(), MergeTime: time.Duration(c.mergeNanos.Load()),
 		Repaired: c.repaired.Load(), ScrubbedBlocks: c.scrubbedBlocks.Load(), ScrubbedBytes: c.scrubbedBytes.Load(),
 		QuarantinedBytes: db.losses.bytes(),
@@ -195,7 +204,7 @@ func (db *DB) Stats() Stats {
 // newPiece returns an empty live head.
 func (db *DB) newPiece() *piece {
 	id := "head-" + strconv.FormatUint(db.nextID.Add(1), 10)
-	p := &piece{id: id, head: head.New(id, head.Options{MaxColumns: db.opts.MaxColumns}), free: db.freePiece}
+	p := &piece{id: id, head: head.New(id, head.Options{MaxColumns: db.opts.MaxColumns}), free: db.freePiece, notes: &db.notes}
 	db.charge(p, p.head.Bytes(), 0)
 	return p
 }

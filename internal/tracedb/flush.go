@@ -213,6 +213,9 @@ func (db *DB) finishHead(j *job, s *state) (bool, error) {
 	blocks := s.blocks
 	if j.block != nil {
 		next, err := db.deletedMeanwhile(j, s)
+		if err == nil {
+			next, err = db.notedInHead(j, s, next)
+		}
 		if err != nil {
 			return false, err
 		}
@@ -226,6 +229,7 @@ func (db *DB) finishHead(j *job, s *state) (bool, error) {
 		next := newState(old.live, slices.Clone(old.frozen[:len(old.frozen)-1]), blocks, old.withoutMask(p))
 		return next, old.split.carry(next)
 	})
+	db.notes.drop(func(id spanid.TraceID) bool { return !db.state.Load().inHeads(id) })
 	db.retire(p.mark)
 	if j.block == nil {
 		return true, nil
@@ -260,6 +264,21 @@ func (db *DB) deletedMeanwhile(j *job, s *state) (*blockPiece, error) {
 		return nil, err
 	}
 	return db.newBlockPiece(noted, hidden), nil
+}
+
+// notedInHead returns the new block with the notes about its traces that the store kept for the head.
+func (db *DB) notedInHead(j *job, s *state, b *blockPiece) (*blockPiece, error) {
+	notes := db.notes.of(func(id spanid.TraceID) bool { return s.has(j.piece, id) })
+	if len(notes) == 0 {
+		return b, nil
+	}
+	e := editOverlay(b, db.now())
+	list := make([]block.TraceNote, 0, len(notes))
+	for id, n := range notes {
+		list = append(list, e.note(id, verdict(n)))
+	}
+	e.o.Set(list...)
+	return db.newBlockPiece(b.block.WithOverlay(e.o), b.hidden), nil // None of them hides.
 }
 
 // discard gives up what a job wrote. A manifest that may name it is replaced first. The caller holds commit.

@@ -37,6 +37,8 @@ type Listener struct {
 	QuarantineDropped func(QuarantineDropped)
 	// FlushFailed: a block could not be written or put in use; it is tried again. Heads stay readable until then.
 	FlushFailed func(FlushFailed)
+	// Decided: blocks left the recent window, and it was decided which of their traces are kept.
+	Decided func(Decided)
 	// CompactionFailed: blocks could not be merged; it is tried again.
 	CompactionFailed func(FlushFailed)
 	// Error: work in the background did not succeed and will be tried again, or the log reported a failed write or
@@ -78,6 +80,13 @@ type BlockWritten struct {
 	From          string // what it was made from
 	Blocks        int    // how many blocks it was made from; 0 for a head
 	Copied        int    // spans that were copied without decoding
+}
+
+// Decided describes decisions about traces.
+type Decided struct {
+	Blocks       int // that left the recent window
+	Traces, Kept int
+	Duration     time.Duration
 }
 
 // BlockDropped describes a block that is gone.

@@ -52,7 +52,7 @@ func (db *DB) mergeOnce(ctx context.Context, olds []*blockPiece, level int, wait
 		return j, nil
 	}
 	opts := block.WriterOptions{
-		Level: level, FirstGroups: compact.Groups(plan.Rows()), Zstd: mergeZstd,
+		Decided: m.decided(), Level: level, FirstGroups: compact.Groups(plan.Rows()), Zstd: mergeZstd,
 		GroupBytes: int(min(64<<20, db.opts.MemoryBytes/8)),
 	}
 	for _, p := range olds {
@@ -150,6 +150,42 @@ func mergeInput(ctx context.Context, b *block.Block) (compact.Input, error) {
 		}
 	}
 	return in, nil
+}
+
+// decided returns a function that finds which traces are kept by decision, nil if none is. Of pinned traces and of those
+// whose decision does not hold yet the overlay keeps the note.
+func (m *merger) decided() func(spanid.TraceID) (string, bool) {
+	some := false
+	for _, b := range m.blocks {
+		some = some || b.Meta().Decided > 0 || countDecided(b.Overlay()) > 0
+	}
+	if !some {
+		return nil
+	}
+	return func(id spanid.TraceID) (string, bool) {
+		for _, b := range m.blocks {
+			o := b.Overlay()
+			if n, ok := o.Note(id); ok && folds(n) {
+				return noteVerdict(o, n).policy, true
+			}
+			if b.Meta().Decided == 0 {
+				continue
+			}
+			e, ok, err := b.Trace(background(), id)
+			if err != nil || !ok {
+				continue // Reading its rows tells of damage.
+			}
+			if policy, ok, err := b.SampledRow(int(e.Row)); err == nil && ok {
+				return policy, true
+			}
+		}
+		return "", false
+	}
+}
+
+// folds reports whether a merge writes what a note says into the block.
+func folds(n block.TraceNote) bool {
+	return n.Flags&block.Kept != 0 && n.Flags&(block.Pinned|block.Pending|block.Erased) == 0
 }
 
 func (m *merger) close() {
@@ -345,12 +381,18 @@ func (db *DB) finishMerge(j *job, s *state) (bool, error) {
 		}
 		now[i] = s.blocks[at]
 	}
+	if j.pinnedMeanwhile(now) {
+		return false, db.discard(j)
+	}
 	blocks := without(s.blocks, now)
+	db.remember(j.olds)
 	if j.block != nil {
 		next, err := db.inherit(j, now)
 		if err != nil {
 			return false, err
 		}
+		next.retained = !slices.ContainsFunc(now, func(b *blockPiece) bool { return b.undecided() }) &&
+			slices.ContainsFunc(now, func(b *blockPiece) bool { return b.retained })
 		// In the place of the newest.
 		at := slices.Index(s.blocks, now[len(now)-1])
 		for _, b := range now {
@@ -386,6 +428,24 @@ func (db *DB) finishMerge(j *job, s *state) (bool, error) {
 	return true, j.block.Release()
 }
 
+// pinnedMeanwhile reports whether a trace was left out that is not hidden any more.
+func (j *job) pinnedMeanwhile(now []*blockPiece) bool {
+	for i, p := range now {
+		o, began := p.block.Overlay(), j.olds[i].block.Overlay()
+		if o == began || began == nil {
+			continue
+		}
+		for _, was := range began.Traces {
+			if was.Flags.Hidden() {
+				if note, ok := o.Note(was.ID); !ok || !note.Flags.Hidden() {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // inherit returns the new block with those notes of the old ones that are still about something: all but those of
 // traces that were hidden when the writing began and are not in the new block.
 func (db *DB) inherit(j *job, now []*blockPiece) (*blockPiece, error) {
@@ -398,7 +458,7 @@ func (db *DB) inherit(j *job, now []*blockPiece) (*blockPiece, error) {
 			continue
 		}
 		for _, note := range o.Traces {
-			if was, ok := began.Note(note.ID); ok && was.Flags.Hidden() {
+			if was, ok := began.Note(note.ID); ok && (was.Flags.Hidden() || folds(was) && was == note) {
 				continue
 			}
 			if note.Policy != block.NoPolicy {

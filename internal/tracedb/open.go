@@ -24,6 +24,7 @@ const (
 	walDir        = "wal"
 	blocksDir     = "blocks"
 	quarantineDir = "quarantine"
+	decisionsDir  = "decisions"
 )
 
 // ErrFormat: the directory was written by a version that this one does not understand.
@@ -65,6 +66,7 @@ func openLocked(ctx context.Context, opts Options) (*DB, error) {
 		wake: make(chan struct{}, 1), requests: make(chan rewriteRequest), flushing: make(chan struct{}, 1),
 		compacting: make(chan struct{}, 1),
 	}
+	db.opened = db.now()
 	db.stopping, db.stop = context.WithCancel(context.Background())
 	db.memory = memlimit.New("store", opts.MemoryBytes)
 	db.heads = db.memory.Share("heads", opts.MemoryBytes/headShare)

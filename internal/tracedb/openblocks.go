@@ -28,6 +28,9 @@ func (db *DB) openBlocks(ctx context.Context) ([]*blockPiece, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := db.openDecisions(m); err != nil {
+		return nil, err
+	}
 	db.sequence, db.mark = m.Sequence, m.WALMark
 	db.markNow.Store(m.WALMark)
 	rebuilt := bad != nil
@@ -63,6 +66,30 @@ func (db *DB) openBlocks(ctx context.Context) ([]*blockPiece, error) {
 	}
 	db.removeLeftovers(dir, blocks)
 	return blocks, nil
+}
+
+// openDecisions reads what is remembered about traces that are in no block any more. If it is damaged it is given up:
+// late spans of those traces are then decided about anew.
+func (db *DB) openDecisions(m *manifest.Manifest) error {
+	dir := db.overlayDir(decisionsDir)
+	if err := fsx.MkdirAllSync(db.opts.FS, dir); err != nil {
+		return err
+	}
+	if m.Decisions == nil {
+		return nil
+	}
+	o, err := block.ReadOverlay(db.opts.FS, dir, *m.Decisions)
+	if corrupt, ok := errors.AsType[*store.CorruptionError](err); ok {
+		db.corrupt(corrupt)
+		db.catalog[decisionsDir] = &saved{tried: uint64(db.now().UnixNano())}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read decisions: %w", err)
+	}
+	db.remembered.Store(o)
+	db.catalog[decisionsDir] = &saved{overlay: o, ref: m.Decisions, tried: o.Seq + 1<<16}
+	return nil
 }
 
 // loadManifest returns the manifest. If it is damaged or missing it is rebuilt, and bad, which is not nil then, has the
@@ -124,7 +151,9 @@ func (db *DB) openBlock(ctx context.Context, e manifest.Block, open func(dir str
 	}
 	if e.Overlay == nil {
 		db.catalog[e.ID] = &saved{}
-		return db.newBlockPiece(b, nil), nil
+		p := db.newBlockPiece(b, nil)
+		p.retained = e.Retained
+		return p, nil
 	}
 	o, err := block.ReadOverlay(db.opts.FS, dir, *e.Overlay)
 	if err != nil {
@@ -137,7 +166,9 @@ func (db *DB) openBlock(ctx context.Context, e manifest.Block, open func(dir str
 	}
 	// A later overlay may have been written without getting into a manifest; the next one has yet another number.
 	db.catalog[e.ID] = &saved{overlay: o, ref: e.Overlay, tried: o.Seq + 1<<16}
-	return db.newBlockPiece(noted, hidden), nil
+	p := db.newBlockPiece(noted, hidden)
+	p.retained = e.Retained
+	return p, nil
 }
 
 // removeLeftovers removes directories that are not blocks of the store: not completed, not completely removed, or not

@@ -35,6 +35,7 @@ const (
 	DefaultSyncInterval = wal.DefaultSyncInterval
 	DefaultScrub        = 7 * 24 * time.Hour
 	DefaultScrubRate    = 8 << 20
+	DefaultPinMaxBytes  = 512 << 20
 	minMemoryBytes      = 1 << 20
 )
 
@@ -90,8 +91,11 @@ type CutOptions struct {
 
 // Retention says when spans go. The oldest go first.
 type Retention struct {
-	// Recent is the window in which nothing is sampled away.
+	// Recent is the window in which nothing is sampled away. A block leaves it when its newest span is older; then it is
+	// decided, once and about whole traces, which of its traces are kept. See store.Retainer.
 	Recent time.Duration
+	// PinMaxBytes bounds what pinned traces may take on disk, about (512 MiB).
+	PinMaxBytes int64
 	// MaxAge is the age of a part's newest span at which the part is dropped; 0 means never.
 	MaxAge time.Duration
 	// MaxSizeBytes bounds the bytes on disk; 0 means no bound.
@@ -128,6 +132,7 @@ func (o *Options) setDefaults() error {
 	def(&o.Cut.Bytes, DefaultCutBytes)
 	def((*int64)(&o.Cut.Age), int64(DefaultCutAge))
 	def((*int64)(&o.MaintenanceInterval), int64(DefaultMaintenance))
+	def(&o.Retention.PinMaxBytes, DefaultPinMaxBytes)
 	def((*int64)(&o.PurgeAfter), int64(DefaultPurgeAfter))
 	def((*int64)(&o.Scrub.Interval), int64(DefaultScrub))
 	def(&o.Scrub.BytesPerSecond, DefaultScrubRate)
@@ -164,7 +169,7 @@ func (o *Options) validate() error {
 		return fmt.Errorf("cut sizes and intervals must be positive, and at most %d spans", head.MaxRows/2)
 	case o.Scrub.BytesPerSecond < verifyLeast:
 		return fmt.Errorf("a scrub of %d bytes per second would not get anywhere: use %d or more", o.Scrub.BytesPerSecond, verifyLeast)
-	case o.Retention.MaxAge < 0 || o.Retention.MaxSizeBytes < 0:
+	case o.Retention.Recent < 0 || o.Retention.PinMaxBytes < 0 || o.Retention.MaxAge < 0 || o.Retention.MaxSizeBytes < 0:
 		return errors.New("retention must not be negative: use 0 for no bound")
 	case o.Retention.MinFreePercentage < 0 || o.Retention.MinFreePercentage > 99:
 		return fmt.Errorf("min_free_percentage of %v is out of range: use 0 to 99", o.Retention.MinFreePercentage)

@@ -13,6 +13,7 @@ import (
 const (
 	recordBatch  = 1 // OTLP TracesData
 	recordDelete = 2 // the 16 bytes of a trace id
+	recordPin    = 3 // the 16 bytes of each trace id
 )
 
 var (
@@ -27,9 +28,18 @@ func appendBatchRecord(dst []byte, b *store.Batch) ([]byte, error) {
 
 func deleteRecord(id spanid.TraceID) []byte { return append([]byte{recordDelete}, id[:]...) }
 
-// record is a decoded log record: a batch or a deletion.
+func pinRecord(ids []spanid.TraceID) []byte {
+	b := append(make([]byte, 0, 1+len(ids)*len(spanid.TraceID{})), recordPin)
+	for _, id := range ids {
+		b = append(b, id[:]...)
+	}
+	return b
+}
+
+// record is a decoded log record: a batch, pins or a deletion.
 type record struct {
 	batch   *store.Batch
+	pinned  []spanid.TraceID
 	deleted spanid.TraceID
 }
 
@@ -60,6 +70,16 @@ func (r *recordReader) read(payload []byte) (record, error) {
 		}
 		copy(id[:], body)
 		return record{deleted: id}, nil
+	case recordPin:
+		const size = len(spanid.TraceID{})
+		if len(body) == 0 || len(body)%size != 0 {
+			return record{}, fmt.Errorf("pin record has %d bytes, not a multiple of %d", len(body), size)
+		}
+		ids := make([]spanid.TraceID, len(body)/size)
+		for i := range ids {
+			copy(ids[i][:], body[i*size:])
+		}
+		return record{pinned: ids}, nil
 	}
 	return record{}, fmt.Errorf("%w (kind %d)", errUnknownRecord, payload[0])
 }

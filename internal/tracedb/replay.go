@@ -103,6 +103,13 @@ func (db *DB) replayRecord(d decoded) {
 }
 
 func (db *DB) applyRecord(seq uint64, rec record) error {
+	if rec.pinned != nil {
+		blocks, err := db.pin(rec.pinned)
+		if blocks {
+			db.unsaved.Store(true)
+		}
+		return err
+	}
 	if rec.batch == nil {
 		if _, blocks := db.mask(rec.deleted); blocks {
 			db.unsaved.Store(true)

@@ -124,6 +124,27 @@ func (x *splitIndex) joined(s *state, alone []spanid.TraceID) *splitIndex {
 	return next
 }
 
+// shown returns the index of a state in which some traces have rows again that were hidden.
+func (x *splitIndex) shown(s *state, ids map[spanid.TraceID]struct{}) *splitIndex {
+	next := x.carry(s)
+	if len(ids) == 0 {
+		return next
+	}
+	live := s.live.head.Part(store.KindHead)
+	base := maps.Clone(x.base())
+	for id := range ids {
+		n := s.holders(id, 2)
+		if n > 1 {
+			base[id] = struct{}{}
+		}
+		if rows := s.rows(s.live, live, id); n > 0 && len(rows) > 0 {
+			next.live[id] = rows[0]
+		}
+	}
+	next.base = func() traceIDs { return base }
+	return next
+}
+
 // alone returns those traces that are in no frozen head and in no block but some.
 func (s *state) alone(ids []spanid.TraceID, but []*blockPiece) []spanid.TraceID {
 	rest := without(s.blocks, but)

@@ -18,6 +18,8 @@ type piece struct {
 	// refs counts the states that name the piece. free is called when the last one goes.
 	refs atomic.Int32
 	free func(*piece)
+	// notes are the store's.
+	notes *headNotes
 	// charged is what the budget has been charged for the head.
 	charged atomic.Int64
 	// born is when the first span arrived, Unix nanoseconds; 0 before.
@@ -54,7 +56,7 @@ func newState(live *piece, frozen []*piece, blocks []*blockPiece, masks map[*pie
 	for _, p := range frozen {
 		p.refs.Add(1)
 		if part := maskPart(p.part, masks[p]); part.Info().Rows > 0 {
-			s.parts = append(s.parts, part)
+			s.parts = append(s.parts, &notedPart{part, p.notes})
 		}
 	}
 	for _, b := range blocks {

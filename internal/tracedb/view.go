@@ -57,7 +57,7 @@ func newView(s *state, lost []loss) *View {
 		return v
 	}
 	v.parts = make([]store.Part, 0, 1+len(rest))
-	v.parts = append(append(v.parts, part), rest...)
+	v.parts = append(append(v.parts, &notedPart{part, s.live.notes}), rest...)
 	return v
 }
 

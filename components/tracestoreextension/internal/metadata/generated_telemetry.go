@@ -37,9 +37,11 @@ type TelemetryBuilder struct {
 	TraceStoreCompactionTime     metric.Float64ObservableCounter
 	TraceStoreCompactions        metric.Int64ObservableCounter
 	TraceStoreCopiedSpans        metric.Int64ObservableCounter
+	TraceStoreDecidedTraces      metric.Int64ObservableCounter
 	TraceStoreDroppedSpans       metric.Int64ObservableCounter
 	TraceStoreFlushFailures      metric.Int64ObservableCounter
 	TraceStoreFlushTime          metric.Float64ObservableCounter
+	TraceStoreKeptTraces         metric.Int64ObservableCounter
 	TraceStoreMemoryLimit        metric.Int64ObservableGauge
 	TraceStoreMemorySize         metric.Int64ObservableGauge
 	TraceStoreQuarantinedBlocks  metric.Int64ObservableCounter
@@ -195,6 +197,21 @@ func (builder *TelemetryBuilder) RegisterTraceStoreCopiedSpansCallback(cb metric
 	return nil
 }
 
+// RegisterTraceStoreDecidedTracesCallback sets callback for observable TraceStoreDecidedTraces metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreDecidedTracesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreDecidedTraces, obs: o})
+		return nil
+	}, builder.TraceStoreDecidedTraces)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterTraceStoreDroppedSpansCallback sets callback for observable TraceStoreDroppedSpans metric.
 func (builder *TelemetryBuilder) RegisterTraceStoreDroppedSpansCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -231,6 +248,21 @@ func (builder *TelemetryBuilder) RegisterTraceStoreFlushTimeCallback(cb metric.F
 		cb(ctx, &observerFloat64{inst: builder.TraceStoreFlushTime, obs: o})
 		return nil
 	}, builder.TraceStoreFlushTime)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreKeptTracesCallback sets callback for observable TraceStoreKeptTraces metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreKeptTracesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreKeptTraces, obs: o})
+		return nil
+	}, builder.TraceStoreKeptTraces)
 	if err != nil {
 		return err
 	}
@@ -437,6 +469,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{span}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.TraceStoreDecidedTraces, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_decided_traces",
+		metric.WithDescription("Traces about which it was decided whether they outlive the recent window. [Alpha]"),
+		metric.WithUnit("{trace}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.TraceStoreDroppedSpans, err = builder.meter.Int64ObservableCounter(
 		"otelcol_trace_store_dropped_spans",
 		metric.WithDescription("Stored spans that left the store because of age, size or free disk. [Alpha]"),
@@ -453,6 +491,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_trace_store_flush_time",
 		metric.WithDescription("Time spent on writing blocks. [Alpha]"),
 		metric.WithUnit("s"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreKeptTraces, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_kept_traces",
+		metric.WithDescription("Traces that were kept by decision. [Alpha]"),
+		metric.WithUnit("{trace}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.TraceStoreMemoryLimit, err = builder.meter.Int64ObservableGauge(

@@ -142,7 +142,11 @@ func (w *Writer) copyGroup(ctx context.Context, c *copier, traces []index.Trace)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := c.copyTable(&c.tables[i]); err != nil {
+		g, err := c.copyTable(&c.tables[i])
+		if err == nil && c.tables[i].to == w.spans {
+			err = w.copySampling(c, g, traces)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -200,15 +204,15 @@ func maxStart(b *column.Bounds, m *Meta) uint64 {
 	return b.Max.Num
 }
 
-// copyTable copies the chunks of one file.
-func (c *copier) copyTable(t *copiedTable) error {
+// copyTable copies the chunks of one file and returns the number of the row group.
+func (c *copier) copyTable(t *copiedTable) (group int, err error) {
 	g := t.to.w.BeginGroup(t.granules)
 	for i, num := range t.to.fixedNum {
 		if t.from.Spec(i).Optional && t.from.Empty(t.group, i) {
 			continue
 		}
 		if err := c.copyChunk(t, i, g, num); err != nil {
-			return err
+			return g, err
 		}
 	}
 	for _, a := range t.from.ordered {
@@ -226,14 +230,14 @@ func (c *copier) copyTable(t *copiedTable) error {
 			t.to.inFile++
 		}
 		if err := c.copyChunk(t, a.col, g, col.num); err != nil {
-			return err
+			return g, err
 		}
 		if err := c.countAttr(t, a.col, col); err != nil {
-			return err
+			return g, err
 		}
 		col.distinct = max(col.distinct, c.chunk.Distinct, len(col.texts), len(col.nums))
 	}
-	return c.copyOverflow(t, g)
+	return g, c.copyOverflow(t, g)
 }
 
 func (c *copier) copyChunk(t *copiedTable, from, group, to int) error {

@@ -27,6 +27,7 @@ type tableFile struct {
 	attrs    map[attrID][]int // columns by scope and key
 	ordered  []attrRef        // attribute columns in file order
 	overflow int              // column, or -1
+	sampling int              // column, or -1
 }
 
 // attrRef is an attribute column.
@@ -50,7 +51,7 @@ func (b *Block) tableFile(n int) (*tableFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tableFile{File: cf, num: n, attrs: make(map[attrID][]int), overflow: -1}
+	t := &tableFile{File: cf, num: n, attrs: make(map[attrID][]int), overflow: -1, sampling: -1}
 	for i, s := range fixed {
 		if at, ok := cf.Column(s.Name); !ok || at != i {
 			return nil, b.corrupt(n, fmt.Errorf("column %q is missing", s.Name))
@@ -63,6 +64,8 @@ func (b *Block) tableFile(n int) (*tableFile, error) {
 			t.ordered = append(t.ordered, attrRef{i, key})
 		} else if cf.Spec(i).Name == overflowName {
 			t.overflow = i
+		} else if cf.Spec(i).Name == samplingName && n == fileSpans {
+			t.sampling = i
 		}
 	}
 	if err := b.checkTable(t); err != nil {

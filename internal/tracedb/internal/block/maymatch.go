@@ -73,6 +73,9 @@ func (b *Block) intrinsicMayMatch(group, first, rows int, p *store.Predicate) (b
 	if in, ok := childIntrinsics[p.Column.Name]; ok {
 		return sum(b.meta.Groups[group].childRows(in.file)) > 0, nil
 	}
+	if p.Column.Name == store.TraceDecision || p.Column.Name == store.TracePolicy {
+		return b.mayBeDecided(), nil
+	}
 	if p.Column.Name == store.ScopeName || p.Column.Name == store.ScopeVersion {
 		return b.refMayMatch(group, first, rows, p.Column, p)
 	}

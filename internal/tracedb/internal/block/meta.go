@@ -61,6 +61,8 @@ type Meta struct {
 	// Written is when the newest of the level-0 blocks was written whose spans are in a block of a higher level, Unix
 	// nanoseconds; 0 in level-0 blocks, whose id has the time.
 	Written uint64 `json:"written,string,omitempty"`
+	// Decided is the number of traces of which spans.parquet says that it was decided to keep them.
+	Decided int `json:"decided,omitempty"`
 	// Overflow says that spans, events or links have attributes without a column of their own.
 	Overflow bool                     `json:"overflow,omitempty"`
 	Groups   []Group                  `json:"row_groups"`

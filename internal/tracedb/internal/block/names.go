@@ -191,7 +191,7 @@ func resourceSpecs() []column.Spec {
 // specLookup finds the description of a column of a table by its name: fixed ones first, then attributes of scopes.
 func specLookup(fixed []column.Spec) func(string) (column.Spec, bool) {
 	byName := make(map[string]column.Spec, len(fixed)+1)
-	for _, s := range append(fixed, overflowSpec()) {
+	for _, s := range append(fixed, overflowSpec(), samplingSpec()) {
 		byName[s.Name] = s
 	}
 	return func(name string) (column.Spec, bool) {

@@ -32,18 +32,24 @@ type Overlay struct {
 // TraceFlags say what is to become of a trace.
 type TraceFlags uint8
 
-// The flags. A trace with Dropped or Erased is hidden at once, unless it is dropped and pinned; the next rewrite leaves
+// The flags. A trace with Dropped or Erased is hidden at once, unless it is dropped and also pinned or pending; the next rewrite leaves
 // it out. Erased asks for that rewrite soon.
 const (
 	Dropped  TraceFlags = 1 << iota // the sampling decision was not to keep it
 	Kept                            // the sampling decision was to keep it
 	Erased                          // deleted on request
 	Pinned                          // kept whatever the sampling decision is
-	allFlags = Dropped | Kept | Erased | Pinned
+	Pending                         // the decision holds when the block leaves the recent window
+	allFlags = Dropped | Kept | Erased | Pinned | Pending
 )
 
 // Hidden reports whether the flags hide a trace.
-func (f TraceFlags) Hidden() bool { return f&Erased != 0 || f&Dropped != 0 && f&Pinned == 0 }
+func (f TraceFlags) Hidden() bool {
+	return f&Erased != 0 || f&Dropped != 0 && f&(Pinned|Pending) == 0
+}
+
+// Decided reports whether the sampling decision is known.
+func (f TraceFlags) Decided() bool { return f&(Dropped|Kept) != 0 }
 
 // NoPolicy in TraceNote.Policy says that no policy has decided.
 const NoPolicy = ^uint16(0)

@@ -218,6 +218,8 @@ func (g *granule) intrinsic(name string) (source, error) {
 		return g.refSource(store.Intrinsic(name))
 	case store.ResourceRef:
 		return g.resourceRefs()
+	case store.TraceDecision, store.TracePolicy:
+		return g.decisions(name)
 	case store.EventName, store.EventTimeSinceStart, store.LinkTraceID, store.LinkSpanID:
 		return g.childIntrinsic(name)
 	}

@@ -26,6 +26,8 @@ type WriterOptions struct {
 	Zstd int
 	// GroupGranules is the number of granules in a row group; 16 if zero.
 	GroupGranules int
+	// Decided says of which traces it was decided to keep them, and by which policy. May be nil.
+	Decided func(id spanid.TraceID) (policy string, kept bool)
 	// FirstGroups are the numbers of granules of the first row groups that are not copied.
 	FirstGroups []int
 	// GroupBytes ends a row group at the end of a granule when it holds more in memory; 64 MiB if zero.
@@ -47,6 +49,7 @@ type Writer struct {
 	spans, events, links *table
 	tables               tables
 	structure            *structure
+	sampling             sampling
 
 	current spanid.TraceID
 	open    bool // a trace is open
@@ -123,6 +126,7 @@ func (w *Writer) create() error {
 	}
 	w.tables.init(resources)
 	w.structure = newStructure(w.spans)
+	w.sampling = newSampling(w.opts.Decided)
 	return nil
 }
 
@@ -175,6 +179,7 @@ func (w *Writer) add(b *store.Batch, s *store.Span) error {
 		}
 		w.open, w.current = true, s.TraceID
 		w.entry = index.Trace{ID: s.TraceID, Row: uint32(w.meta.Rows), Root: index.NoRow, Start: s.StartNano} //nolint:gosec // checked below
+		w.sampling.begin(w, s.TraceID)
 	}
 	if w.meta.Rows >= 1<<31-1 {
 		return fmt.Errorf("%w: more than 2^31 spans in a block", store.ErrTooLarge)
@@ -191,6 +196,7 @@ func (w *Writer) add(b *store.Batch, s *store.Span) error {
 		w.scopeOf[s.Scope] = scope
 	}
 	w.tables.used(resource, scope)
+	w.sampling.row(w.spans.row)
 	w.addSpan(s, resource, scope)
 	w.structure.member(s)
 	w.meta.Rows++
@@ -285,6 +291,7 @@ func (w *Writer) endGranule() error {
 	w.spans.endGranule()
 	w.events.endGranule()
 	w.links.endGranule()
+	w.sampling.b.EndGranule()
 	w.eventRows, w.linkRows = append(w.eventRows, w.granEvents), append(w.linkRows, w.granLinks)
 	w.meta.Events += w.granEvents
 	w.meta.Links += w.granLinks
@@ -310,6 +317,9 @@ func (w *Writer) endGroup() error {
 	}
 	g, err := w.spans.endGroup()
 	if err != nil {
+		return err
+	}
+	if err := w.sampling.write(w, g); err != nil {
 		return err
 	}
 	if _, err := w.events.endGroup(); err != nil {

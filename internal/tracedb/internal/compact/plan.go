@@ -33,9 +33,10 @@ type Limits struct {
 	MaxBytes           int64
 	// Free is the free disk space, negative if unknown. A merge needs room for twice its inputs.
 	Free int64
-	// Window is how long traces are kept before it is decided about them; 0 if nothing is decided. Blocks that have
-	// hidden rows since are then written anew within another window, also alone.
-	Window time.Duration
+	// Decides says that it is decided which traces outlive the recent window. Blocks that have hidden rows since are
+	// written anew within another window, also alone.
+	Decides bool
+	Window  time.Duration
 	// Grace is how long an hour or a day that is over is left alone, as its last block may be on its way.
 	Grace time.Duration
 }
@@ -83,7 +84,7 @@ type planner struct {
 
 // tooNew reports whether a block has to wait for its last merge.
 func (p *planner) tooNew(b Block) bool {
-	return b.Waiting || p.l.Window > 0 && p.now.Sub(b.Newest) < p.l.Window
+	return b.Waiting || p.l.Decides && p.now.Sub(b.Newest) < p.l.Window
 }
 
 // dayDue reports whether blocks of a day are to become one.
@@ -94,7 +95,7 @@ func (p *planner) dayDue(batch []Block) bool {
 		hidden += batch[i].Hidden
 		rows += batch[i].Rows
 	}
-	if hidden > 0 && p.l.Window > 0 && p.now.Sub(batch[0].Newest) >= 2*p.l.Window {
+	if hidden > 0 && p.l.Decides && p.now.Sub(batch[0].Newest) >= 2*p.l.Window {
 		return true
 	}
 	if len(batch) < 2 {

@@ -35,12 +35,16 @@ type Manifest struct {
 	WALMark uint64 `json:"wal_mark,string"`
 	// Blocks are the live blocks, oldest first.
 	Blocks []Block `json:"blocks"`
+	// Decisions is a file below decisions/ with what was decided about traces that are in no block any more.
+	Decisions *block.OverlayRef `json:"decisions,omitempty"`
 }
 
 // Block is a live block.
 type Block struct {
 	ID    string `json:"id"`
 	Level int    `json:"level"`
+	// Retained says that the block left the recent window while nobody decided about traces: they are kept.
+	Retained bool `json:"retained,omitempty"`
 	// Overlay is the overlay in force, if there is one.
 	Overlay *block.OverlayRef `json:"overlay,omitempty"`
 }
@@ -102,6 +106,9 @@ func decode(b []byte) (*Manifest, error) {
 			return nil, fmt.Errorf("overlay %q of block %s cannot be", e.Overlay.Name, e.ID)
 		}
 		seen[e.ID] = true
+	}
+	if d := m.Decisions; d != nil && (filepath.Base(d.Name) != d.Name || d.Size < 0) {
+		return nil, fmt.Errorf("decisions %q cannot be", d.Name)
 	}
 	return m, nil
 }

@@ -21,6 +21,8 @@ type Item struct {
 	Newest time.Time
 	// Bytes on disk that become free when the item goes.
 	Bytes int64
+	// Traces that it has, for Leaving.
+	Traces int
 }
 
 // State describes a store.
@@ -49,6 +51,20 @@ type Drop struct {
 	Item
 	Reason Reason
 	Head   bool
+}
+
+// Leaving returns which undecided items leave the recent window, so that it is to be decided about their traces: the oldest
+// first, and together no more than maxTraces traces, but one item at least.
+func Leaving(recent time.Duration, now time.Time, maxTraces int, undecided []Item) []Item {
+	items := slices.Clone(undecided)
+	slices.SortStableFunc(items, func(a, b Item) int { return cmp.Or(a.Newest.Compare(b.Newest), cmp.Compare(a.ID, b.ID)) })
+	traces := 0
+	for i, it := range items {
+		if traces += it.Traces; now.Sub(it.Newest) < recent || i > 0 && traces > maxTraces {
+			return items[:i]
+		}
+	}
+	return items
 }
 
 // Plan returns what goes, in that order: blocks before heads, the oldest first, and no more than the limits ask for.
