@@ -66,12 +66,12 @@ func TestSpansSurviveARestart(t *testing.T) {
 }
 
 func TestStoreStaysOpenAcrossAReload(t *testing.T) {
+	dir := t.TempDir() // It is removed after the store is closed.
 	procstate.Default.SetGrace(time.Minute)
 	t.Cleanup(func() {
 		procstate.Default.SetGrace(0)
 		require.NoError(t, procstate.Default.CloseAll())
 	})
-	dir := t.TempDir()
 	first := start(t, config(dir))
 	require.NoError(t, first.Append(t.Context(), testkit.NewGenerator(1).Batch(10)))
 	require.NoError(t, first.Shutdown(context.Background()))

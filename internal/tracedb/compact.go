@@ -69,8 +69,12 @@ func (db *DB) mergePlan(s *state) []compact.Job {
 		l.Window, l.Decides = db.opts.Retention.Recent, true
 	}
 	blocks := make([]compact.Block, 0, len(s.blocks))
+	lost := db.losses.load()
 	for _, b := range slices.Backward(s.blocks) {
 		m := b.block.Meta()
+		if slices.ContainsFunc(lost, func(l loss) bool { return l.id == b.id }) {
+			continue // It is repaired or moved away first.
+		}
 		blocks = append(blocks, compact.Block{
 			ID: b.id, Level: m.Level, Newest: newestOf(m.MaxEnd, storedAt(m, now)), Rows: m.Rows, Traces: m.Traces,
 			Hidden: len(b.hidden), Bytes: m.Bytes(), Waiting: waits && b.undecided(),
