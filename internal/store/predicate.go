@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"regexp"
+	"strings"
 )
 
 // Op is a comparison of a column with constants.
@@ -45,6 +46,8 @@ type Predicate struct {
 	Values []Value
 	// Regex is the compiled expression of OpRegex and OpNotRegex, already anchored at both ends (E-16).
 	Regex *regexp.Regexp
+	// Literal, if not empty, is a text that everything Regex matches contains (RequiredLiteral). It saves time only.
+	Literal string
 }
 
 // MatchSpan decides the predicate for the values of one span: none if the attribute is missing, one for ordinary
@@ -111,7 +114,8 @@ func (p *Predicate) matchScalar(v Value) (holds, comparable bool) {
 		if v.Type != TypeString {
 			return false, false
 		}
-		return p.Regex.MatchString(v.Str) == (p.Op == OpRegex), true
+		matches := strings.Contains(v.Str, p.Literal) && p.Regex.MatchString(v.Str)
+		return matches == (p.Op == OpRegex), true
 	case OpIn, OpNotIn:
 		for _, o := range p.Values {
 			if c, ok := Compare(v, o); ok {

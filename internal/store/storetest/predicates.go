@@ -111,7 +111,9 @@ func (p *Predicates) Next() *store.Predicate {
 	switch out.Op {
 	case store.OpExists, store.OpNotExists:
 	case store.OpRegex, store.OpNotRegex:
-		out.Regex = p.regex(c)
+		if out.Regex = p.regex(c); p.rng.IntN(2) == 0 {
+			out.Literal = store.RequiredLiteral(out.Regex)
+		}
 	case store.OpIn, store.OpNotIn:
 		for range 1 + p.rng.IntN(4) {
 			out.Values = append(out.Values, p.operand(c))
@@ -144,7 +146,11 @@ func (p *Predicates) regex(c store.Column) *regexp.Regexp {
 	text := regexes[p.rng.IntN(len(regexes))]
 	if pool := p.pool[c]; len(pool) > 0 && p.rng.IntN(2) == 0 {
 		if v := pool[p.rng.IntN(len(pool))]; len(v.Str) < 1000 {
-			text = regexp.QuoteMeta(strings.ToValidUTF8(v.Str, "")) + "|b"
+			if text = regexp.QuoteMeta(strings.ToValidUTF8(v.Str, "")); p.rng.IntN(2) == 0 {
+				text = ".*" + text + ".*" // With a literal that it requires.
+			} else {
+				text += "|b"
+			}
 		}
 	}
 	return regexp.MustCompile(`\A(?s:` + text + `)\z`) // E-16.

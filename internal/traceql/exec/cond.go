@@ -63,6 +63,9 @@ var storeOps = map[plan.TestOp]store.Op{
 func predicate(t *plan.Test) *store.Predicate {
 	col, _ := columnOf(t.Attr)
 	p := &store.Predicate{Column: col, Op: storeOps[t.Op], Regex: t.Regex}
+	if t.Regex != nil {
+		p.Literal = store.RequiredLiteral(t.Regex)
+	}
 	for _, v := range t.Values {
 		p.Values = append(p.Values, toValue(v))
 	}

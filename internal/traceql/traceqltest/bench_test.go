@@ -130,6 +130,7 @@ func BenchmarkSearch(b *testing.B) {
 		{"count", `{ } | count() > 40`},
 		{"count never", `{ } | count() > 1000`},
 		{"regex", `{ span.url.path =~ ".*/nowhere/.*" }`},
+		{"regex on a URL", `{ span.url.full =~ ".*/internal/00.*order=ord-1.*" }`},
 		{"roots", `{ nestedSetParent < 0 && status = error }`},
 	} {
 		q, err := traceql.Compile(bc.query)

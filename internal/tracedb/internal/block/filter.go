@@ -157,11 +157,35 @@ func (b *Block) filterColumn(s *columnSource, p *store.Predicate, sel *store.Bit
 		markCodes(s.v, b.matches(s.from, s.v.Dict, p), &keep)
 	case ok && s.v.Type() == store.TypeInt:
 		markRange(s.v, lo, hi, &keep)
+	case p.Op == store.OpRegex && p.Literal != "" && s.v.Type() == store.TypeString:
+		markTexts(s.v, p, &keep)
 	default:
 		return filterRows(s, p, sel)
 	}
 	sel.And(&keep)
 	return nil
+}
+
+// markTexts marks the rows that match an expression. Most have nothing to do with it, which one look at the text of the
+// whole granule tells.
+func markTexts(v *column.Values, p *store.Predicate, keep *store.Bitmap) {
+	var found []int
+	for i := range v.Containing(p.Literal) {
+		if p.Regex.MatchString(v.Text(i)) {
+			found = append(found, i)
+		}
+	}
+	if len(found) == 0 {
+		return
+	}
+	for row, i := range v.All() {
+		if i == found[0] {
+			keep.Set(row)
+			if found = found[1:]; len(found) == 0 {
+				return
+			}
+		}
+	}
 }
 
 // intRange turns a comparison of an int column into a range, which may be empty. ok is false if that is not possible.

@@ -9,6 +9,8 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"sort"
+	"strings"
 
 	"github.com/bramble-tracing/bramble/internal/store"
 )
@@ -84,6 +86,32 @@ func (v *Values) Text(i int) string {
 		from = v.ends[i-1]
 	}
 	return v.text[from:v.ends[i]]
+}
+
+// Containing yields the values of a column of text without dictionary that have a literal in them, ascending.
+func (v *Values) Containing(literal string) iter.Seq[int] {
+	return func(yield func(i int) bool) {
+		for i, at := 0, 0; i < v.count; i++ {
+			pos := strings.Index(v.text[at:], literal)
+			if pos < 0 {
+				return
+			}
+			pos += at
+			i += sort.Search(v.count-i, func(k int) bool { return v.end(i+k) > pos })
+			at = v.end(i)
+			if pos+len(literal) <= at && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// end returns where the i-th text ends.
+func (v *Values) end(i int) int {
+	if v.ends == nil {
+		return (i + 1) * v.width
+	}
+	return int(v.ends[i])
 }
 
 // Value returns the i-th value.

@@ -89,7 +89,7 @@ func predicates(rng *rand.Rand, c store.Column, seen []store.Value) []store.Pred
 	}
 	for _, expr := range []string{`^(?s:.*a.*)$`, `^(?s:)$`, `^(?s:0*1.*)$`} {
 		re := regexp.MustCompile(expr)
-		preds = append(preds, store.Predicate{Column: c, Op: store.OpRegex, Regex: re}, store.Predicate{Column: c, Op: store.OpNotRegex, Regex: re})
+		preds = append(preds, store.Predicate{Column: c, Op: store.OpRegex, Regex: re, Literal: store.RequiredLiteral(re)}, store.Predicate{Column: c, Op: store.OpNotRegex, Regex: re})
 	}
 	return preds
 }
