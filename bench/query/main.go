@@ -22,6 +22,8 @@ import (
 type options struct {
 	bin, config, endpoint, query string
 	spans, rounds                int
+	clients, rate                int
+	think, duration              time.Duration
 }
 
 func main() {
@@ -32,6 +34,10 @@ func main() {
 	flag.StringVar(&o.query, "query", "http://localhost:3200", "query endpoint")
 	flag.IntVar(&o.spans, "spans", 2_000_000, "spans to store")
 	flag.IntVar(&o.rounds, "rounds", 20, "times each query is asked")
+	flag.IntVar(&o.clients, "clients", 0, "instead: so many clients ask while spans arrive, and every answer is checked")
+	flag.IntVar(&o.rate, "rate", 20_000, "spans a second that arrive meanwhile")
+	flag.DurationVar(&o.think, "think", 100*time.Millisecond, "what a client waits between questions")
+	flag.DurationVar(&o.duration, "duration", time.Minute, "how long")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "query:", err)
@@ -45,6 +51,9 @@ func run(o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if o.clients > 0 {
+		return concurrent(o, dir)
+	}
 	tr := newTruth()
 	begin := time.Now()
 	srv, err := target.Start(o.bin, o.config, o.endpoint, dir)

@@ -74,6 +74,11 @@ func Dial(endpoint string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{}))) //nolint:staticcheck // The v2 codec needs buffers.
 }
 
+// DialPlain connects for messages of any service.
+func DialPlain(endpoint string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+}
+
 // Export sends one request and, like an SDK, sends it again while the server asks for patience.
 func Export(conn *grpc.ClientConn, body []byte) error {
 	var reply []byte
