@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -38,9 +39,14 @@ type check struct {
 
 // checks are asked in random order.
 var checks = []check{
-	{"trace by id", (*client).traceByID}, {"search one trace", (*client).searchOne}, {"search a service", (*client).searchService},
-	{"search, streaming", (*client).searchStream}, {"count, instant", (*client).countInstant}, {"count by service, range", (*client).countRange},
-	{"tag values", (*client).tagValues}, {"tag names", (*client).tagNames},
+	{"trace by id", (*client).traceByID},
+	{"search one trace", (*client).searchOne},
+	{"search a service", (*client).searchService},
+	{"search, streaming", (*client).searchStream},
+	{"count, instant", (*client).countInstant},
+	{"count by service, range", (*client).countRange},
+	{"tag values", (*client).tagValues},
+	{"tag names", (*client).tagNames},
 }
 
 var errNothingYet = errors.New("nothing was acknowledged yet")
@@ -164,6 +170,7 @@ func newestFirst(traces []*tempopb.TraceSearchMetadata, limit int) error {
 
 func (c *client) searchStream(ctx context.Context) error {
 	start, end := c.window()
+	ctx = metadata.AppendToOutgoingContext(ctx, "x-grafana-user", c.user)
 	s, err := c.stream.Search(ctx, &tempopb.SearchRequest{Query: serviceQuery, Limit: 100, Start: uint32(start), End: uint32(end)}, grpc.WaitForReady(true))
 	if err != nil {
 		return err
