@@ -63,10 +63,15 @@ type ExemplarsConfig struct {
 	Errors bool `mapstructure:"errors"`
 	// LatencyThreshold: sampling keeps traces with a span at least this long. 0: it does not decide by latency.
 	LatencyThreshold time.Duration `mapstructure:"latency_threshold"`
-	// KeptPercentage of traces is kept by their id, by the probabilistic policy of tail_sampling. 100 without sampling.
+	// KeptPercentage of traces is kept by their id, by the probabilistic policy of tail_sampling. 100 without sampling;
+	// while a tail_sampling processor decides for the store, 100 says that it is not known what it keeps, and only traces
+	// that were pinned are exemplars.
 	KeptPercentage float64 `mapstructure:"kept_percentage"`
 	// HashSalt is that of the probabilistic policy.
 	HashSalt string `mapstructure:"hash_salt"`
+	// MaxPinnedPerFlush is how many traces of each flush are pinned in the store, 0 to 1000: for histograms that had no
+	// exemplar of a trace that is kept anyway for five minutes.
+	MaxPinnedPerFlush int `mapstructure:"max_pinned_per_flush"`
 
 	_ struct{}
 }
@@ -174,7 +179,7 @@ func createDefaultConfig() component.Config {
 		TraceIDLabelName:        d.TraceIDLabel,
 		Exemplars: ExemplarsConfig{
 			Enabled: d.Exemplars.Enabled, Errors: d.Exemplars.Errors, LatencyThreshold: d.Exemplars.Latency,
-			KeptPercentage: d.Exemplars.KeptPercentage,
+			KeptPercentage: d.Exemplars.KeptPercentage, MaxPinnedPerFlush: d.Exemplars.Pins,
 		},
 		SpanMetrics: SpanMetricsConfig{
 			HistogramBuckets: d.SpanMetrics.Buckets,
@@ -250,7 +255,7 @@ func (c *Config) aggregation(node string) tracemetrics.Config {
 		ZeroSample: tracemetrics.ZeroSample(c.ZeroSample), TraceIDLabel: c.TraceIDLabelName,
 		Exemplars: tracemetrics.Exemplars{
 			Enabled: c.Exemplars.Enabled, Errors: c.Exemplars.Errors, Latency: c.Exemplars.LatencyThreshold,
-			KeptPercentage: c.Exemplars.KeptPercentage, HashSalt: c.Exemplars.HashSalt,
+			KeptPercentage: c.Exemplars.KeptPercentage, HashSalt: c.Exemplars.HashSalt, Pins: c.Exemplars.MaxPinnedPerFlush,
 		},
 		HostInfo: tracemetrics.HostInfo{Identifiers: c.HostInfo.HostIdentifiers, MetricName: c.HostInfo.MetricName},
 	}

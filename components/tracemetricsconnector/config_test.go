@@ -44,7 +44,7 @@ func TestConfig(t *testing.T) {
 		IngestionTimeRangeSlack: 5 * time.Minute, Processors: []string{"span-metrics-count", "service-graphs", "host-info"},
 		NativeHistograms: "both", NativeBucketFactor: 1.2, NativeMaxBuckets: 160, ZeroSample: "before", StaleDuration: time.Hour,
 		MaxActiveSeries: 100, MaxCardinalityPerLabel: 10, MaxLabelNameLength: 64, MaxLabelValueLength: 128, TraceIDLabelName: "trace",
-		Exemplars: ExemplarsConfig{Enabled: true, LatencyThreshold: 2 * time.Second, KeptPercentage: 10, HashSalt: "pepper"},
+		Exemplars: ExemplarsConfig{Enabled: true, LatencyThreshold: 2 * time.Second, KeptPercentage: 10, HashSalt: "pepper", MaxPinnedPerFlush: 5},
 		SpanMetrics: SpanMetricsConfig{
 			HistogramBuckets:             []float64{0.1, 1, 10},
 			IntrinsicDimensions:          IntrinsicDimensionsConfig{Service: true, SpanName: true, StatusCode: true, StatusMessage: true},
@@ -75,6 +75,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		`zero_sample: must be with_first, before or off, is "maybe"`,
 		"max_active_series: must not be negative, is -1",
 		"exemplars::kept_percentage: must be from 0 to 100, is 101",
+		"exemplars::max_pinned_per_flush: must be from 0 to 1000, is -1",
 		"span_metrics::histogram_buckets: must be finite, ascending and not negative, is 1 after [1]",
 		"service_graphs::wait: must be above 0, is 0s",
 		"service_graphs::max_items: must be above 0, is 0",

@@ -35,10 +35,15 @@ type metricsConnector struct {
 	next     consumer.Metrics
 
 	aggregator *tracemetrics.Aggregator
+	// retainer pins, deciding tells whether traces are sampled away. They are nil if the store cannot.
+	retainer store.Retainer
+	deciding store.Deciding
 	release    func() error
 	telemetry  *metadata.TelemetryBuilder
 	unobserve  func()
 	failed     atomic.Int64
+	pinned     atomic.Int64
+	unpinned   atomic.Int64 // traces that the store refused to pin
 	rows       sync.Pool // *pipelineRows
 
 	stop chan struct{}
@@ -86,6 +91,8 @@ func (c *metricsConnector) Start(_ context.Context, host component.Host) error {
 	}
 	c.warn()
 	if notifier != nil {
+		c.retainer, _ = notifier.(store.Retainer)
+		c.deciding, _ = notifier.(store.Deciding)
 		c.unobserve = notifier.Observe(c)
 	}
 	c.stop, c.done = make(chan struct{}), make(chan struct{})
@@ -151,6 +158,7 @@ func (c *metricsConnector) flush(ctx context.Context, last bool) error {
 	if collection.Metrics.ResourceMetrics().Len() == 0 {
 		return nil
 	}
+	c.pin(ctx, &collection)
 	if err := c.next.ConsumeMetrics(ctx, collection.Metrics); err != nil {
 		c.failed.Add(1)
 		c.logger.Warn("The metrics pipeline refused a flush; the next one carries the same counts", zap.Error(err))
@@ -158,6 +166,28 @@ func (c *metricsConnector) flush(ctx context.Context, last bool) error {
 	}
 	c.aggregator.Delivered(collection.Sequence)
 	return nil
+}
+
+// pinTimeout bounds how long a flush waits for the store's disk.
+const pinTimeout = 5 * time.Second
+
+// pin asks the store to keep the traces of exemplars that it might sample away, and gives up those exemplars if it does
+// not: an exemplar without its trace is worse than none.
+func (c *metricsConnector) pin(ctx context.Context, collection *tracemetrics.Collection) {
+	ids := collection.Unpinned()
+	if len(ids) == 0 || c.retainer == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, pinTimeout)
+	defer cancel()
+	if err := c.retainer.Pin(ctx, ids); err != nil {
+		if c.unpinned.Add(int64(len(ids))) == int64(len(ids)) { // The counter tells of later ones.
+			c.logger.Warn("The store does not pin the traces of exemplars; histograms without a trace that is kept anyway have none", zap.Error(err))
+		}
+		return
+	}
+	c.pinned.Add(int64(len(ids)))
+	collection.Pinned()
 }
 
 // Shutdown sends what has accumulated and gives it back for the connector's successor. Spans that wait for the other side
@@ -178,7 +208,12 @@ func (c *metricsConnector) Shutdown(ctx context.Context) error {
 }
 
 // Accepted implements store.Observer.
-func (c *metricsConnector) Accepted(b *store.Batch) { c.aggregator.Count(b, time.Now()) }
+func (c *metricsConnector) Accepted(b *store.Batch) {
+	if c.deciding != nil {
+		c.aggregator.SetSampled(c.deciding.Deciding())
+	}
+	c.aggregator.Count(b, time.Now())
+}
 
 // ConsumeTraces counts the spans if there is no store to observe.
 func (c *metricsConnector) ConsumeTraces(_ context.Context, td ptrace.Traces) error {

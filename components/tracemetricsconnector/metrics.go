@@ -43,6 +43,8 @@ func (c *metricsConnector) registerMetrics() (err error) {
 		t.RegisterTraceMetricsSpansCallback(one(func(s tracemetrics.Stats) int64 { return s.Spans })),
 		t.RegisterTraceMetricsDiscardedSpansCallback(one(func(s tracemetrics.Stats) int64 { return s.DiscardedSpans })),
 		t.RegisterTraceMetricsFailedFlushesCallback(one(func(tracemetrics.Stats) int64 { return c.failed.Load() })),
+		t.RegisterTraceMetricsPinnedTracesCallback(one(func(tracemetrics.Stats) int64 { return c.pinned.Load() })),
+		t.RegisterTraceMetricsRefusedPinsCallback(one(func(tracemetrics.Stats) int64 { return c.unpinned.Load() })),
 		t.RegisterTraceMetricsServiceGraphEdgesCallback(one(func(s tracemetrics.Stats) int64 { return s.Edges })),
 		t.RegisterTraceMetricsServiceGraphExpiredEdgesCallback(one(func(s tracemetrics.Stats) int64 { return s.ExpiredEdges })),
 		t.RegisterTraceMetricsServiceGraphDroppedSpansCallback(one(func(s tracemetrics.Stats) int64 { return s.DroppedGraphSpans })),

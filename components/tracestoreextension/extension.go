@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension"
@@ -27,6 +29,7 @@ type storeExtension struct {
 	db        *tracedb.DB
 	release   func() error
 	telemetry *metadata.TelemetryBuilder
+	deciders  atomic.Int32
 }
 
 var (
@@ -34,6 +37,7 @@ var (
 	_ store.Store         = (*storeExtension)(nil)
 	_ store.Notifier      = (*storeExtension)(nil)
 	_ store.Retainer      = (*storeExtension)(nil)
+	_ store.Deciding      = (*storeExtension)(nil)
 )
 
 func newStoreExtension(set extension.Settings, cfg *Config) *storeExtension {
@@ -145,8 +149,20 @@ func (e *storeExtension) SetDecider(d store.Decider) (cancel func(), err error) 
 	if err != nil {
 		return nil, err
 	}
-	return r.SetDecider(d)
+	end, err := r.SetDecider(d)
+	if err != nil {
+		return nil, err
+	}
+	e.deciders.Add(1)
+	var once sync.Once
+	return func() {
+		end()
+		once.Do(func() { e.deciders.Add(-1) })
+	}, nil
 }
+
+// Deciding implements store.Deciding.
+func (e *storeExtension) Deciding() bool { return e.deciders.Load() > 0 }
 
 // Decision implements store.Retainer.
 func (e *storeExtension) Decision(ctx context.Context, id spanid.TraceID) (d store.Decision, ok bool, err error) {

@@ -47,6 +47,12 @@ type Retainer interface {
 	Pin(ctx context.Context, ids []spanid.TraceID) error
 }
 
+// Deciding is a store that tells whether a decider is registered now, so whether some of its traces may end with the
+// recent window.
+type Deciding interface {
+	Deciding() bool
+}
+
 // Names of intrinsic columns that hold what was decided. They are ours, prefixed so that they cannot clash with a later
 // version of TraceQL. Absent while nothing was decided. They are not among Intrinsics: a store without a Retainer
 // need not have them.

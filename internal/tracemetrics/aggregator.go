@@ -30,6 +30,7 @@ type Aggregator struct {
 	// service, namespace and instance are indexes in the resource picker.
 	service, namespace, instance int
 	keep                         keeper
+	sampled                      atomic.Bool
 
 	counted, discarded atomic.Int64
 	scratch            sync.Pool // *scratch
@@ -52,6 +53,8 @@ type scratch struct {
 	// trace is the last one whose id was looked at, kept what came of it.
 	trace spanid.TraceID
 	kept  bool
+	// unknown: no trace is certain to be kept.
+	unknown bool
 }
 
 // resourceRow is what is needed of a resource.
@@ -99,6 +102,7 @@ func (a *Aggregator) Count(b *store.Batch, now time.Time) {
 		sc = &scratch{span: make([]*store.Value, len(a.span.keys))}
 	}
 	nano := now.UnixNano()
+	sc.unknown = a.keep.all && a.sampled.Load()
 	sc.begin(len(b.Resources), len(a.resource.keys))
 	var counted, discarded int64
 	for i := range b.Spans {
@@ -127,6 +131,14 @@ func (a *Aggregator) Count(b *store.Batch, now time.Time) {
 	a.discarded.Add(discarded)
 	sc.end()
 	a.scratch.Put(sc)
+}
+
+// SetSampled says whether something decides which traces are kept. While it does and the configuration does not say what
+// (KeptPercentage is 100), no trace is certain to be kept, and exemplars are of pinned traces only.
+func (a *Aggregator) SetSampled(sampled bool) {
+	if a.sampled.Load() != sampled { // Mostly it is, and writing would slow others down.
+		a.sampled.Store(sampled)
+	}
 }
 
 // outside reports whether a span ended too far from now (N-07).

@@ -8,6 +8,8 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/bramble-tracing/bramble/internal/spanid"
 )
 
 // Collection is what one call of Collect found.
@@ -15,6 +17,38 @@ type Collection struct {
 	Metrics pmetric.Metrics
 	// Sequence is for Delivered.
 	Sequence uint64
+
+	spares []spare
+}
+
+// spare is an exemplar that becomes one when its trace is pinned.
+type spare struct {
+	exemplar
+	label  string
+	points []pmetric.ExemplarSlice // of the classic and the native histogram
+}
+
+// Unpinned returns the traces that are to be pinned before Pinned is called, each once. Without pins the collection is
+// complete but for some exemplars.
+func (c *Collection) Unpinned() []spanid.TraceID {
+	var ids []spanid.TraceID
+	for i := range c.spares {
+		if !slices.Contains(ids, c.spares[i].trace) {
+			ids = append(ids, c.spares[i].trace)
+		}
+	}
+	return ids
+}
+
+// Pinned adds the exemplars of the traces of Unpinned, which are pinned now.
+func (c *Collection) Pinned() {
+	for i := range c.spares {
+		s := &c.spares[i]
+		for _, out := range s.points {
+			s.append(out, s.label)
+		}
+	}
+	c.spares = nil
 }
 
 // Collect returns the cumulative values of all series. With last nothing is held back for a later collection. Neither
@@ -28,7 +62,7 @@ func (a *Aggregator) Collect(now time.Time, last bool) Collection {
 	c := &collector{
 		a: a, out: md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics(), last: last,
 		// A millisecond apart at least, the resolution of Prometheus, also when the clock was set back.
-		zeroNano: a.lastNano + int64(time.Millisecond),
+		zeroNano: a.lastNano + int64(time.Millisecond), pins: make(map[spanid.TraceID]bool),
 	}
 	c.nano = max(now.UnixNano(), c.zeroNano+int64(time.Millisecond))
 	a.lastNano = c.nano
@@ -62,7 +96,7 @@ func (a *Aggregator) Collect(now time.Time, last bool) Collection {
 	if c.out.Len() == 0 {
 		md = pmetric.NewMetrics()
 	}
-	return Collection{Metrics: md, Sequence: a.sequence}
+	return Collection{Metrics: md, Sequence: a.sequence, spares: c.spares}
 }
 
 // Delivered says that the metrics of a collection were taken. The zero samples of one that was not are sent again.
@@ -92,6 +126,8 @@ type collector struct {
 	out                      pmetric.MetricSlice
 	nano, zeroNano, deadline int64
 	last                     bool
+	pins                     map[spanid.TraceID]bool // to be pinned
+	spares                   []spare
 }
 
 func (c *collector) metric(f *family) pmetric.Metric {
@@ -203,6 +239,7 @@ func (c *collector) series(t *table, s *series, families []family) {
 				c.histogram(f, attrs, s.start, s.start, &histogram{})
 			}
 			if value {
+				c.spare(h)
 				c.histogram(f, attrs, s.start, c.nano, h)
 				h.clearExemplars()
 			}
@@ -298,6 +335,21 @@ func (c *collector) histogram(f *family, attrs pcommon.Map, start, nano int64, h
 	}
 }
 
+// spare decides whether the spare exemplar of a histogram is proposed. Traces that are pinned anyway cost nothing.
+func (c *collector) spare(h *histogram) {
+	switch e := h.spare; {
+	case len(h.exemplars) > 0:
+		h.exemplified, h.spare = c.nano, nil
+	case e == nil:
+	case c.pins[e.trace] || len(c.pins) < c.a.cfg.Exemplars.Pins:
+		c.pins[e.trace] = true
+		h.exemplified = c.nano
+		c.spares = append(c.spares, spare{exemplar: *e, label: c.a.cfg.TraceIDLabel})
+	default:
+		h.spare = nil
+	}
+}
+
 // whole rounds an accumulator. It stays far below the largest uint64, so that sums of counts do not wrap.
 func whole(x float64) uint64 { return uint64(math.Round(min(x, 1<<56))) }
 
@@ -313,15 +365,23 @@ func (c *collector) exemplars(out pmetric.ExemplarSlice, h *histogram) {
 		return 0
 	})
 	for i := range h.exemplars {
-		e := &h.exemplars[i]
-		x := out.AppendEmpty()
-		x.SetDoubleValue(e.value)
-		x.SetTimestamp(pcommon.Timestamp(e.nano)) //nolint:gosec // After 1970.
-		x.SetTraceID(pcommon.TraceID(e.trace))
-		x.SetSpanID(pcommon.SpanID(e.span))
-		if l := c.a.cfg.TraceIDLabel; l != "" {
-			x.FilteredAttributes().PutStr(l, e.trace.String())
-		}
+		h.exemplars[i].append(out, c.a.cfg.TraceIDLabel)
+	}
+	if h.spare != nil {
+		last := &c.spares[len(c.spares)-1]
+		last.points = append(last.points, out)
+	}
+}
+
+// append adds the exemplar to those of a point, with the trace id under the label, too, unless that is empty.
+func (e *exemplar) append(out pmetric.ExemplarSlice, label string) {
+	x := out.AppendEmpty()
+	x.SetDoubleValue(e.value)
+	x.SetTimestamp(pcommon.Timestamp(e.nano)) //nolint:gosec // After 1970.
+	x.SetTraceID(pcommon.TraceID(e.trace))
+	x.SetSpanID(pcommon.SpanID(e.span))
+	if label != "" {
+		x.FilteredAttributes().PutStr(label, e.trace.String())
 	}
 }
 

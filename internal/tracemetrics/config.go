@@ -139,9 +139,16 @@ type Exemplars struct {
 	Errors  bool
 	Latency time.Duration
 	// KeptPercentage of traces is kept by their id, by the hash of the probabilistic policy of tail_sampling with HashSalt.
+	// 100 means that nothing is sampled away, unless Aggregator.SetSampled says that something is.
 	KeptPercentage float64
 	HashSalt       string
+	// Pins is how many traces a collection may propose for pinning, so that histograms have exemplars whose own traces
+	// are not certain to be kept. 0: none.
+	Pins int
 }
+
+// pins reports whether traces may be proposed for pinning.
+func (e *Exemplars) pins() bool { return e.Enabled && e.Pins > 0 }
 
 // DefaultConfig has the defaults of the contract; Node must be set.
 func DefaultConfig() Config {
@@ -173,7 +180,7 @@ func DefaultConfig() Config {
 			Weighting:          Weighting{TraceState: true},
 		},
 		HostInfo:  HostInfo{Identifiers: []string{"k8s.node.name", "host.id"}, MetricName: "traces_host_info"},
-		Exemplars: Exemplars{Enabled: true, Errors: true, Latency: time.Second, KeptPercentage: 100},
+		Exemplars: Exemplars{Enabled: true, Errors: true, Latency: time.Second, KeptPercentage: 100, Pins: 20},
 	}
 }
 
@@ -220,6 +227,7 @@ func (c *Config) Validate() error {
 	add(c.NativeMaxBuckets < 8 || c.NativeMaxBuckets > 1000, "native_histogram_max_bucket_number: must be from 8 to 1000, is %d", c.NativeMaxBuckets)
 	add(!(c.Exemplars.KeptPercentage >= 0 && c.Exemplars.KeptPercentage <= 100),
 		"exemplars::kept_percentage: must be from 0 to 100, is %v", c.Exemplars.KeptPercentage)
+	add(c.Exemplars.Pins < 0 || c.Exemplars.Pins > maxPins, "exemplars::max_pinned_per_flush: must be from 0 to %d, is %d", maxPins, c.Exemplars.Pins)
 	add(c.Exemplars.Latency < 0, "exemplars::latency_threshold: must not be negative, is %s", c.Exemplars.Latency)
 	add(c.ServiceGraph.Wait <= 0, "service_graphs::wait: must be above 0, is %s", c.ServiceGraph.Wait)
 	add(c.ServiceGraph.MaxItems <= 0, "service_graphs::max_items: must be above 0, is %d", c.ServiceGraph.MaxItems)
@@ -233,6 +241,9 @@ func (c *Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// maxPins bounds Exemplars.Pins: the store writes each set of pins to its disk.
+const maxPins = 1000
 
 // maxBuckets is how many buckets a bit mask of exemplars has room for, with the one to infinity.
 const maxBuckets = 63

@@ -62,7 +62,7 @@ func fnv1a(h uint64, b []byte) uint64 {
 // certain reports whether the trace of s is kept. Spans of a trace mostly come together: sc remembers the last one's.
 func (k *keeper) certain(s *store.Span, sc *scratch) bool {
 	switch {
-	case !k.enabled:
+	case !k.enabled || sc.unknown:
 		return false
 	case k.all, k.errors && s.StatusCode == store.StatusError, k.latencyNano > 0 && s.DurationNano() >= k.latencyNano:
 		return true

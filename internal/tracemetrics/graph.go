@@ -18,6 +18,7 @@ type serviceGraph struct {
 	prefix       bool
 	messageDelay bool
 	virtualLabel bool
+	pins         bool
 	dims         []dimension
 	weight       weigher
 	stats        graphStats
@@ -53,6 +54,7 @@ func newServiceGraph(c *Config, resource, span *picker, seed maphash.Seed) (*ser
 		prefix:       sc.ClientServerPrefix,
 		messageDelay: sc.MessagingLatency,
 		virtualLabel: sc.VirtualNodeLabel,
+		pins:         c.Exemplars.pins(),
 	}
 	if !g.on {
 		return g, nil
@@ -264,8 +266,11 @@ func (g *serviceGraph) add(e *edge, sc *scratch, now int64) {
 }
 
 func (g *serviceGraph) observe(h *histogram, seconds float64, e *edge, span spanid.SpanID, now int64) {
-	if b := h.add(&g.spec, seconds, e.weight); b >= 0 && e.keep {
+	switch b := h.add(&g.spec, seconds, e.weight); {
+	case b >= 0 && e.keep:
 		h.setExemplar(b, exemplar{value: seconds, nano: now, trace: e.trace, span: span})
+	case !e.keep && g.pins:
+		h.setSpare(exemplar{value: seconds, nano: now, trace: e.trace, span: span})
 	}
 }
 

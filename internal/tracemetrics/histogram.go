@@ -1,6 +1,9 @@
 package tracemetrics
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // histogramSpec is what all histograms of a metric share.
 type histogramSpec struct {
@@ -36,6 +39,10 @@ type histogram struct {
 	// exemplars holds at most one per bucket since the last collection; taken has a bit for each bucket that has one.
 	exemplars []exemplar
 	taken     uint64
+	// spare is a span since the last collection whose trace is not certain to be kept. It is noted only while exemplars is
+	// empty and, by exemplified, the time of the last exemplar, pinning is due.
+	spare       *exemplar
+	exemplified int64 // Unix nanoseconds
 }
 
 // bucket is the first bound that v does not exceed, or len(bounds).
@@ -82,7 +89,18 @@ func (h *histogram) setExemplar(bucket int, e exemplar) {
 	h.exemplars = append(h.exemplars, e)
 }
 
-func (h *histogram) clearExemplars() { h.taken, h.exemplars = 0, h.exemplars[:0] }
+// pinEvery is how old the newest exemplar of a histogram is before a trace is pinned for another one.
+const pinEvery = int64(5 * time.Minute)
+
+// setSpare notes an exemplar that needs a pin.
+func (h *histogram) setSpare(e exemplar) {
+	if h.spare != nil || len(h.exemplars) > 0 || e.nano-h.exemplified < pinEvery {
+		return
+	}
+	h.spare = &e
+}
+
+func (h *histogram) clearExemplars() { h.taken, h.exemplars, h.spare = 0, h.exemplars[:0], nil }
 
 // nativeHistogram is a base-2 exponential histogram: the bucket with index i counts values in
 // (2^(i/2^scale), 2^((i+1)/2^scale)], as OTLP's ExponentialHistogram and Prometheus' native histogram do.

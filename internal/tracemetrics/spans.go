@@ -16,6 +16,7 @@ type spanMetrics struct {
 	in                       IntrinsicDimensions
 	dims                     []dimension
 	targetInfo               bool
+	pins                     bool
 	weight                   weigher
 	kindHashes, statusHashes []uint64
 }
@@ -69,6 +70,7 @@ func newSpanMetrics(c *Config, resource, span *picker, seed maphash.Seed) (*span
 		spec:       newHistogramSpec(c, c.SpanMetrics.Buckets),
 		in:         c.SpanMetrics.Intrinsic,
 		targetInfo: c.SpanMetrics.TargetInfo,
+		pins:       c.Exemplars.pins(),
 		weight:     newWeigher(&c.SpanMetrics.Weighting, resource, span),
 	}
 	m.on = m.calls || m.latency || m.size
@@ -154,8 +156,11 @@ func (m *spanMetrics) count(s *store.Span, r *resourceRow, span []*store.Value, 
 	x.counters[1] += float64(size)
 	if m.latency {
 		h := &x.hists[0]
-		if b := h.add(&m.spec, seconds, weight); b >= 0 && keep {
+		switch b := h.add(&m.spec, seconds, weight); {
+		case b >= 0 && keep:
 			h.setExemplar(b, exemplar{value: seconds, nano: now, trace: s.TraceID, span: s.SpanID})
+		case !keep && m.pins:
+			h.setSpare(exemplar{value: seconds, nano: now, trace: s.TraceID, span: s.SpanID})
 		}
 	}
 	sh.mu.Unlock()

@@ -33,6 +33,8 @@ type TelemetryBuilder struct {
 	TraceMetricsFailedFlushes            metric.Int64ObservableCounter
 	TraceMetricsOverflowSeries           metric.Int64ObservableCounter
 	TraceMetricsOverflowValues           metric.Int64ObservableCounter
+	TraceMetricsPinnedTraces             metric.Int64ObservableCounter
+	TraceMetricsRefusedPins              metric.Int64ObservableCounter
 	TraceMetricsServiceGraphDroppedSpans metric.Int64ObservableCounter
 	TraceMetricsServiceGraphEdges        metric.Int64ObservableCounter
 	TraceMetricsServiceGraphExpiredEdges metric.Int64ObservableCounter
@@ -117,6 +119,36 @@ func (builder *TelemetryBuilder) RegisterTraceMetricsOverflowValuesCallback(cb m
 		cb(ctx, &observerInt64{inst: builder.TraceMetricsOverflowValues, obs: o})
 		return nil
 	}, builder.TraceMetricsOverflowValues)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceMetricsPinnedTracesCallback sets callback for observable TraceMetricsPinnedTraces metric.
+func (builder *TelemetryBuilder) RegisterTraceMetricsPinnedTracesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceMetricsPinnedTraces, obs: o})
+		return nil
+	}, builder.TraceMetricsPinnedTraces)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceMetricsRefusedPinsCallback sets callback for observable TraceMetricsRefusedPins metric.
+func (builder *TelemetryBuilder) RegisterTraceMetricsRefusedPinsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceMetricsRefusedPins, obs: o})
+		return nil
+	}, builder.TraceMetricsRefusedPins)
 	if err != nil {
 		return err
 	}
@@ -257,6 +289,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_trace_metrics_overflow_values",
 		metric.WithDescription("Updates with a label value that was replaced because its label has max_cardinality_per_label values, by group of metrics. [Alpha]"),
 		metric.WithUnit("{update}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceMetricsPinnedTraces, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_metrics_pinned_traces",
+		metric.WithDescription("Traces that the store was asked to keep because an exemplar leads to them. [Alpha]"),
+		metric.WithUnit("{trace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceMetricsRefusedPins, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_metrics_refused_pins",
+		metric.WithDescription("Traces that the store did not pin, so that they have no exemplars. [Alpha]"),
+		metric.WithUnit("{trace}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.TraceMetricsServiceGraphDroppedSpans, err = builder.meter.Int64ObservableCounter(
