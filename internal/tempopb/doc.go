@@ -13,5 +13,5 @@
 //
 // JSON is not protojson's here: see internal/tempoapi, which writes the dialect of C-05.
 //
-//go:generate go run -C gen . ..
+//go:generate go run -C gen . .. tempo.proto
 package tempopb

@@ -1,5 +1,5 @@
-// Command gen compiles tempo.proto and writes the Go code for it. Its only argument is the folder of the file, where
-// the code goes too. The compiler is protocompile; the plugins are protoc-gen-go and protoc-gen-go-grpc, in the
+// Command gen compiles a .proto file and writes the Go code for it. Its arguments are the folder of the file, where
+// the code goes too, and the name of the file. The compiler is protocompile; the plugins are protoc-gen-go and protoc-gen-go-grpc, in the
 // versions that go.mod pins.
 package main
 
@@ -23,21 +23,19 @@ import (
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
-const source = "tempo.proto"
-
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: gen FOLDER")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: gen FOLDER FILE")
 		os.Exit(2)
 	}
-	if err := run(context.Background(), os.Args[1]); err != nil {
+	if err := run(context.Background(), os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, dir string) error {
-	file, err := compile(ctx, dir)
+func run(ctx context.Context, dir, source string) error {
+	file, err := compile(ctx, dir, source)
 	if err != nil {
 		return err
 	}
@@ -58,7 +56,7 @@ func run(ctx context.Context, dir string) error {
 }
 
 // compile reads the source file. Its imports come from the registry that the OTLP Go packages fill.
-func compile(ctx context.Context, dir string) (protoreflect.FileDescriptor, error) {
+func compile(ctx context.Context, dir, source string) (protoreflect.FileDescriptor, error) {
 	registered := protocompile.ResolverFunc(func(path string) (protocompile.SearchResult, error) {
 		d, err := protoregistry.GlobalFiles.FindFileByPath(path)
 		if err != nil {

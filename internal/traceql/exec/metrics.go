@@ -25,6 +25,7 @@ type MetricsOptions struct {
 	MaxSeries  int           // 0 means no limit (M-12).
 	Exemplars  int           // At most this many; 0 means MaxExemplars, below 0 none. A hint wins (E-82).
 	Slice      Slice         // Only spans in these buckets are counted; not for compare.
+	Skip       TraceSet      // Traces that are counted elsewhere; see MetricsCandidates.
 	Budget     *memlimit.Budget
 }
 
@@ -71,6 +72,7 @@ func MetricsPartial(ctx context.Context, view store.View, q *plan.Query, o Metri
 		return nil, err
 	}
 	r := newRun(ctx, view, o.Budget)
+	r.skip = o.Skip
 	defer r.meter.close()
 	out := &Partial{Timeline: t}
 	for _, m := range q.Metrics {

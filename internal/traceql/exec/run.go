@@ -37,6 +37,7 @@ type run struct {
 	parts []store.Part
 	split store.TraceSet
 	meter *meter
+	skip  TraceSet // Traces whose spans do not count.
 
 	catalogue catalogue
 	indexes   []partIndex

@@ -136,7 +136,10 @@ func (r *run) matching(s spot, c *cond, tests []*store.Predicate) (sel store.Bit
 			return sel, nil
 		}
 	}
-	return sel, c.filter(r, p, s.granule, &sel)
+	if err := c.filter(r, p, s.granule, &sel); err != nil {
+		return sel, err
+	}
+	return sel, r.without(s, &sel)
 }
 
 // alwaysHolds reports whether a test of times holds for every row of a part.

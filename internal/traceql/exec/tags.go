@@ -19,6 +19,7 @@ type TagOptions struct {
 	Start, End int64        // Unix nanoseconds, 0 for an open end.
 	Limit      int          // Names per scope, or values; 0 means no limit.
 	MaxBytes   int          // Of all names or values; 0 means no limit. The rest is cut off silently (G-06).
+	Skip       TraceSet     // Traces that are looked at elsewhere; see TagCandidates.
 	Budget     *memlimit.Budget
 }
 
@@ -49,6 +50,7 @@ func TagNames(ctx context.Context, view store.View, scope string, o TagOptions) 
 		return nil, fmt.Errorf("%w: %s; scopes are resource, span, event, link, instrumentation, intrinsic and none", ErrScope, scope)
 	}
 	r := newRun(ctx, view, o.Budget)
+	r.skip = o.Skip
 	defer r.meter.close()
 	t := &tagRun{run: r, window: newWindow(o.Start, o.End), options: o}
 	found := &nameSet{names: map[ast.Attr]bool{}, want: func(a ast.Attr) bool { return all || a.Scope == only }}

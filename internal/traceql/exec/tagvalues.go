@@ -33,6 +33,7 @@ func TagValues(ctx context.Context, view store.View, a ast.Attr, o TagOptions) (
 		return &TagValuesResult{Values: []TagValue{tagValue(v)}}, nil
 	}
 	r := newRun(ctx, view, o.Budget)
+	r.skip = o.Skip
 	defer r.meter.close()
 	t := &tagRun{run: r, window: newWindow(o.Start, o.End), options: o}
 	found := &valueSet{run: r, limit: o.Limit, maxBytes: o.MaxBytes, values: map[TagValue]struct{}{}}

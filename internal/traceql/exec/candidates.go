@@ -1,0 +1,276 @@
+package exec
+
+import (
+	"context"
+	"slices"
+
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+	"github.com/bramble-tracing/bramble/internal/traceql/plan"
+)
+
+// What is in this file lets several stores answer one query about traces that are split over them. A store lists the
+// traces that may match by what it has of them (candidates); those that are in one store only are evaluated there
+// (SearchTraces, Skip), the others where their spans were brought together.
+
+// TraceSet is a set of traces.
+type TraceSet map[spanid.TraceID]struct{}
+
+// Candidate is a trace with a span that lets it match. The trace starts at Bound (Unix nanoseconds) or before.
+type Candidate struct {
+	ID    spanid.TraceID
+	Bound int64
+}
+
+// CandidateList is the answer of Candidates.
+type CandidateList struct {
+	Candidates []Candidate // Latest bound first.
+	// Rest is a time at or before which all traces start that could be candidates and were left out because of the
+	// limit. 0 means that none were.
+	Rest  int64
+	Stats Stats
+}
+
+// Candidates lists the newest o.Limit traces that have a span without which a search cannot match: every trace that
+// matches is a candidate in one of the stores that have spans of it.
+func Candidates(ctx context.Context, view store.View, q *plan.Query, o SearchOptions) (*CandidateList, error) {
+	if o.Limit <= 0 {
+		o.Limit = DefaultLimit
+	}
+	r := newRun(ctx, view, o.Budget)
+	defer r.meter.close()
+	out := &CandidateList{}
+	if q.Search.ConstFalse() {
+		return out, r.err()
+	}
+	s := newSearch(r, q, o)
+	tests := s.window.wide().timeTests()
+	spots, err := r.spots(s.anchor, s.window.wide(), tests)
+	if err != nil {
+		return nil, r.cause(err)
+	}
+	c := candidateSet{limit: o.Limit, bounds: map[spanid.TraceID]int64{}}
+	const most = 64
+	for step := 1; len(spots) > 0; step = min(2*step, most) {
+		n := min(step, len(spots))
+		found, err := s.scan(spots[:n], c.tests(tests))
+		if err != nil {
+			return nil, r.cause(err)
+		}
+		if err := r.meter.take(ctx, int64(len(found))*seenBytes); err != nil {
+			return nil, err
+		}
+		c.add(found)
+		spots = spots[n:]
+	}
+	out.Candidates, out.Rest, out.Stats = c.sorted(), c.rest, r.stats()
+	return out, nil
+}
+
+// candidateSet keeps the latest of the candidates.
+type candidateSet struct {
+	limit  int
+	bounds map[spanid.TraceID]int64
+	rest   int64
+}
+
+// tests adds that only spans matter that start after what was left out.
+func (c *candidateSet) tests(tests []*store.Predicate) []*store.Predicate {
+	if c.rest == 0 {
+		return tests
+	}
+	return append(slices.Clone(tests), compareTime(store.SpanStart, store.OpGe, c.rest))
+}
+
+func (c *candidateSet) add(found []candidate) {
+	for _, f := range found {
+		if have, ok := c.bounds[f.id]; !ok || f.bound < have {
+			c.bounds[f.id] = f.bound
+		}
+	}
+	if len(c.bounds) <= c.limit {
+		return
+	}
+	all := c.sorted()
+	// 0 would say that nothing was left out.
+	c.rest = max(c.rest, all[c.limit].Bound, 1)
+	for _, f := range all[c.limit:] {
+		delete(c.bounds, f.ID)
+	}
+}
+
+func (c *candidateSet) sorted() []Candidate {
+	out := make([]Candidate, 0, len(c.bounds))
+	for id, b := range c.bounds {
+		out = append(out, Candidate{id, b})
+	}
+	slices.SortFunc(out, func(a, b Candidate) int {
+		if a.Bound != b.Bound {
+			return compareInt(b.Bound, a.Bound)
+		}
+		return slices.Compare(a.ID[:], b.ID[:])
+	})
+	return out
+}
+
+// SearchTraces is Search among the given traces only. Its limit is their number.
+func SearchTraces(ctx context.Context, view store.View, q *plan.Query, ids []spanid.TraceID, o SearchOptions) (*SearchResult, error) {
+	if o.SpansPerSpanSet <= 0 {
+		o.SpansPerSpanSet = DefaultSpansPerSpanSet
+	}
+	o.Limit = max(1, len(ids))
+	r := newRun(ctx, view, o.Budget)
+	defer r.meter.close()
+	if q.Search.ConstFalse() || len(ids) == 0 {
+		return &SearchResult{}, r.err()
+	}
+	s := newSearch(r, q, o)
+	found := make([]candidate, 0, len(ids))
+	for _, id := range ids {
+		part, ok, err := r.partWith(id)
+		if err != nil {
+			return nil, r.cause(err)
+		}
+		if ok {
+			found = append(found, candidate{traceRef{id, part}, 0})
+		}
+	}
+	if err := s.evaluateBatch(found); err != nil {
+		return nil, r.cause(err)
+	}
+	rows, err := s.rows(s.best)
+	if err != nil {
+		return nil, r.cause(err)
+	}
+	return &SearchResult{Traces: rows, Stats: r.stats()}, nil
+}
+
+// partWith finds a part that has spans of a trace.
+func (r *run) partWith(id spanid.TraceID) (part int, ok bool, err error) {
+	var rows []uint32
+	for p := range r.parts {
+		if err := r.err(); err != nil {
+			return 0, false, err
+		}
+		if rows, err = r.traceRows(p, id, rows[:0]); err != nil {
+			return 0, false, err
+		}
+		if len(rows) > 0 {
+			return p, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// MetricsNeedTraces reports whether a metrics query looks at more than one span at a time.
+func MetricsNeedTraces(q *plan.Query) bool {
+	return slices.ContainsFunc(q.Metrics, metricsNeedTraces)
+}
+
+// compare names the roots of traces.
+func metricsNeedTraces(m *plan.MetricsQuery) bool {
+	return m.Local == nil || m.WholeTrace || m.AST.Fn == ast.Compare
+}
+
+// MetricsCandidates lists the traces that count in a metrics query that looks at whole traces, in no order.
+func MetricsCandidates(ctx context.Context, view store.View, q *plan.Query, o MetricsOptions) ([]spanid.TraceID, error) {
+	t, err := o.Timeline()
+	if err != nil {
+		return nil, err
+	}
+	r := newRun(ctx, view, o.Budget)
+	defer r.meter.close()
+	all := TraceSet{}
+	for _, m := range q.Metrics {
+		if !metricsNeedTraces(m) || m.Pipeline.ConstFalse() {
+			continue
+		}
+		x := &metricsRun{run: r, query: m, timeline: &t, window: t.window()}
+		found, err := x.traces()
+		if err != nil {
+			return nil, r.cause(err)
+		}
+		for _, f := range found {
+			all[f.id] = struct{}{}
+		}
+	}
+	return all.list(), nil
+}
+
+// NamesNeedTraces reports whether a request for names or values looks at more than one span at a time. The attribute is
+// nil in requests for names.
+func (o *TagOptions) NamesNeedTraces(a *ast.Attr) bool {
+	if o.Filter != nil && o.Filter.WholeTrace {
+		return true
+	}
+	if a == nil {
+		return false
+	}
+	switch a.Intrinsic {
+	case ast.RootName, ast.RootService, ast.NestedSetLeft, ast.NestedSetRight, ast.NestedSetParent, ast.ChildCount:
+		return true
+	}
+	return false
+}
+
+// TagCandidates lists the traces that count in a request for names or values that looks at whole traces, in no order.
+func TagCandidates(ctx context.Context, view store.View, o TagOptions) ([]spanid.TraceID, error) {
+	r := newRun(ctx, view, o.Budget)
+	defer r.meter.close()
+	c := &cond{op: plan.True}
+	if o.Filter != nil {
+		c = compile(o.Filter.Cond, newColumns())
+	}
+	w := newWindow(o.Start, o.End)
+	tests := w.timeTests()
+	spots, err := r.spots(c, w, tests)
+	if err != nil {
+		return nil, r.cause(err)
+	}
+	all := TraceSet{}
+	for _, s := range spots {
+		sel, err := r.matching(s, c, tests)
+		if err != nil {
+			return nil, r.cause(err)
+		}
+		found, err := r.candidates(s, &sel)
+		if err == nil {
+			err = r.meter.take(ctx, int64(len(found))*seenBytes)
+		}
+		if err != nil {
+			return nil, r.cause(err)
+		}
+		for _, f := range found {
+			all[f.id] = struct{}{}
+		}
+	}
+	return all.list(), nil
+}
+
+func (t TraceSet) list() []spanid.TraceID {
+	out := make([]spanid.TraceID, 0, len(t))
+	for id := range t {
+		out = append(out, id)
+	}
+	return out
+}
+
+// without unmarks the rows of traces that are to be skipped.
+func (r *run) without(s spot, sel *store.Bitmap) error {
+	if len(r.skip) == 0 || !sel.Any() {
+		return nil
+	}
+	ids, err := r.traceIDs(s, sel)
+	if err != nil {
+		return err
+	}
+	i := 0
+	for row := range sel.Rows() {
+		if _, ok := r.skip[ids[i]]; ok {
+			sel.Clear(row)
+		}
+		i++
+	}
+	return nil
+}
