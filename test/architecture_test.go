@@ -70,13 +70,28 @@ var rules = []rule{
 		why:      "one place knows both pdata and rows, and nothing else",
 	},
 	{
-		packages: []string{"internal/federation", "internal/federation/..."},
-		own:      []string{"internal/store", "internal/spanid", "internal/federation/...", "internal/tempopb"},
-		why:      "federation moves queries and answers, it does not run them",
+		packages: []string{"internal/federation"},
+		own: []string{
+			"internal/query", "internal/store", "internal/store/gathered", "internal/spanid", "internal/otlpspan", "internal/federation/...",
+			// reached through query
+			"internal/traceql", "internal/traceql/...", "internal/memlimit",
+		},
+		deny: []string{"go.opentelemetry.io/collector/component", "go.opentelemetry.io/collector/extension"},
+		why:  "federation moves queries and answers, it does not run them",
+	},
+	{
+		packages: []string{"internal/federation/peerpb"},
+		why:      "messages only",
+	},
+	{
+		packages: []string{"internal/store/gathered"},
+		own:      []string{"internal/store", "internal/spanid"},
+		deny:     []string{"go.opentelemetry.io", "net", "google.golang.org"},
+		why:      "a view of rows knows rows only",
 	},
 	{
 		packages: []string{"internal/query"},
-		own:      []string{"internal/traceql", "internal/traceql/...", "internal/store", "internal/federation", "internal/memlimit", "internal/spanid"},
+		own:      []string{"internal/traceql", "internal/traceql/...", "internal/store", "internal/store/gathered", "internal/memlimit", "internal/spanid"},
 		deny:     []string{"net/http", "go.opentelemetry.io/collector"},
 		why:      "the query service knows no wire format and no engine",
 	},
@@ -85,7 +100,7 @@ var rules = []rule{
 		own: []string{
 			"internal/query", "internal/otlpspan", "internal/spanid", "internal/tempopb", "internal/webmount",
 			// reached through query
-			"internal/traceql", "internal/traceql/...", "internal/store", "internal/federation", "internal/memlimit",
+			"internal/traceql", "internal/traceql/...", "internal/store", "internal/store/gathered", "internal/memlimit",
 		},
 		why: "the APIs only encode",
 	},

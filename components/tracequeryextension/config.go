@@ -10,6 +10,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/config/configoptional"
 
 	"github.com/bramble-tracing/bramble/internal/query"
 )
@@ -26,6 +27,12 @@ type Config struct {
 	HTTPAPIPrefix string `mapstructure:"http_api_prefix"`
 	// Limits bounds what queries may cost.
 	Limits LimitsConfig `mapstructure:"limits"`
+	// Peers makes every answer about the spans of all agents. Without it an agent answers from its own store.
+	Peers configoptional.Optional[PeersConfig] `mapstructure:"peers"`
+	// DetectPeers is a DNS name with an address for each agent, such as that of the headless Service. It is looked up
+	// when peers is not set: if there are several agents, answers, /status and the log say that they are not asked. In
+	// Kubernetes the default is bramble-peers; elsewhere nothing is looked up.
+	DetectPeers string `mapstructure:"detect_peers"`
 	// TelemetryEndpoint is the URL of the Collector's own metrics, such as http://localhost:8888/metrics. If it is set,
 	// /metrics shows them too.
 	TelemetryEndpoint string `mapstructure:"telemetry_endpoint"`
@@ -96,6 +103,8 @@ func createDefaultConfig() component.Config {
 			StreamInterval:  limits.StreamInterval,
 			SlowQuery:       5 * time.Second,
 		},
+		Peers:           configoptional.Default(defaultPeers()),
+		DetectPeers:     defaultDetect(),
 		ShutdownTimeout: defaultShutdownTimeout,
 	}
 }

@@ -42,6 +42,8 @@ type queryExtension struct {
 	effective atomic.Pointer[map[string]any]
 
 	service *query.Service
+	peers   *peering // nil if there are none
+	detect  *detector
 	grpc    *grpc.Server
 	health  *health.Server
 	http    *http.Server
@@ -90,6 +92,10 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 		Observer: metrics,
 		Delete:   e.cfg.DeleteEnabled,
 	})
+	if e.peers, err = e.startPeers(ctx, host); err != nil {
+		return err
+	}
+	e.detect = e.startDetection()
 	e.grpc, e.health = newGRPCServer(api, metrics, e.stopping, e.set.Logger) //nolint:contextcheck // Streams have contexts of their own.
 	handler := &portHandler{ext: e, api: api, metrics: metrics.handler(), log: e.set.Logger}
 	if e.cfg.PprofEnabled {
@@ -160,8 +166,9 @@ func (e *queryExtension) Shutdown(ctx context.Context) error {
 	if err := e.NotReady(); err != nil {
 		return err
 	}
+	e.detect.close()
 	if e.http == nil || e.addr == nil {
-		return nil
+		return e.peers.close()
 	}
 	defer e.cancel()
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.ShutdownTimeout)
@@ -182,7 +189,7 @@ func (e *queryExtension) Shutdown(ctx context.Context) error {
 	shut.Wait()
 	e.grpc.Stop()
 	e.serve.Wait()
-	errs = append(errs, e.release())
+	errs = append(errs, e.release(), e.peers.close())
 	// Queries see the cancelled context within milliseconds. They must be gone before the store closes.
 	drain, done := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer done()

@@ -20,7 +20,7 @@ import (
 // newGRPCServer returns a server for ServeHTTP: it listens to nothing itself. The health service (H-08) says the same
 // as /ready.
 func newGRPCServer(api *tempoapi.API, m *metrics, stopping <-chan struct{}, log *zap.Logger) (*grpc.Server, *health.Server) {
-	s := grpc.NewServer(grpc.ChainStreamInterceptor(observeStreams(m, log), endWatches(stopping)))
+	s := grpc.NewServer(grpc.ChainStreamInterceptor(observeStreams(m, log), endWatches(stopping), api.NoteStreams()))
 	api.RegisterGRPC(s)
 	h := health.NewServer()
 	h.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)

@@ -33,11 +33,14 @@ func (h *portHandler) status(w http.ResponseWriter, r *http.Request) {
 	case "/status":
 		h.version(&b)
 		h.services(&b)
+		h.peers(&b)
 		h.endpoints(&b)
 	case "/status/version":
 		h.version(&b)
 	case "/status/services":
 		h.services(&b)
+	case "/status/peers":
+		h.peers(&b)
 	case "/status/endpoints":
 		h.endpoints(&b)
 	case "/status/config":

@@ -60,8 +60,13 @@ const (
 
 // KindOf classes an error of Service.
 func KindOf(err error) Kind {
-	var invalid *InvalidError
+	var (
+		invalid *InvalidError
+		missing *MissingNodesError
+	)
 	switch {
+	case errors.As(err, &missing):
+		return KindUnavailable
 	case errors.As(err, &invalid):
 		return KindInvalid
 	case errors.Is(err, store.ErrNotFound):

@@ -19,6 +19,7 @@ type MetricsResult struct {
 	// Partial says what is missing; empty if nothing is (M-12).
 	Partial string
 	Stats   Stats
+	Coverage
 }
 
 // Series is one time series. An instant query has one sample at most.
@@ -59,11 +60,9 @@ func (s *Service) MetricsStream(ctx context.Context, r MetricsRequest, interim f
 	}
 	var out *MetricsResult
 	err = s.run(ctx, s.scans, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
-		m := metricsRun{service: s, view: v, plan: p, interim: interim, options: exec.MetricsOptions{
-			Start: clampNano(r.StartNano), End: clampNano(r.EndNano), Step: r.Step, Instant: r.Instant,
-			MaxSeries: r.MaxSeries, Exemplars: r.Exemplars, Budget: budget,
-		}}
-		res, err := m.run(ctx)
+		f := s.fanOut(&local{service: s, view: v, budget: budget}, r.Client)
+		m := metricsRun{service: s, view: v, plan: p, interim: interim, options: metricsOptions(&r, budget)}
+		res, err := f.metrics(ctx, &m, r)
 		if err != nil {
 			return err
 		}
@@ -78,6 +77,7 @@ func (s *Service) MetricsStream(ctx context.Context, r MetricsRequest, interim f
 		if out.Partial == "" {
 			out.Partial = d.Missing
 		}
+		out.Coverage = f.report(ctx, &out.Partial, &out.Stats)
 		return nil
 	})
 	return out, err

@@ -18,6 +18,7 @@ type SearchResult struct {
 	// Partial says what is missing; empty if nothing is.
 	Partial string
 	Stats   Stats
+	Coverage
 }
 
 // TraceRow is one trace that matches.
@@ -65,13 +66,12 @@ func (s *Service) SearchStream(ctx context.Context, r SearchRequest, interim fun
 	var out *SearchResult
 	d := &Done{Kind: "search", Query: r.Query, StartNano: r.StartNano, EndNano: r.EndNano, Client: r.Client, plan: p}
 	err = s.run(ctx, s.scans, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
-		o := exec.SearchOptions{
-			Limit: r.Limit, SpansPerSpanSet: r.SpansPerSpanSet, Start: clampNano(r.StartNano), End: clampNano(r.EndNano), Budget: budget,
-		}
+		f := s.fanOut(&local{service: s, view: v, budget: budget}, r.Client)
+		o := searchOptions(&r, budget)
 		if interim != nil {
 			o.Progress = s.searchProgress(p.RowsOnly, interim)
 		}
-		res, err := exec.Search(ctx, v, p, o)
+		res, err := f.search(ctx, v, p, r, o)
 		if err != nil {
 			return err
 		}
@@ -83,6 +83,7 @@ func (s *Service) SearchStream(ctx context.Context, r SearchRequest, interim fun
 		defer release()
 		out = searchResult(res, p.RowsOnly)
 		out.Stats.without(d.Missing)
+		out.Coverage = f.report(ctx, &out.Partial, &out.Stats)
 		return nil
 	})
 	return out, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/bramble-tracing/bramble/internal/memlimit"
@@ -86,8 +87,12 @@ type Service struct {
 	// Lookups of single traces have places of their own: they are cheap, and a user who clicks on a trace should not
 	// wait for someone's search.
 	lookups, scans *admission
-	memory         *memlimit.Budget
-	done           func(Done)
+	// Queries of other agents have places of their own too; see ServePeer.
+	remote     *admission
+	memory     *memlimit.Budget
+	done       func(Done)
+	federation Federation
+	alone      atomic.Pointer[string]
 	// sliceSpans is the constant of that name; tests have fewer spans.
 	sliceSpans int64
 }
@@ -103,6 +108,7 @@ func New(s store.Viewer, l Limits) *Service {
 		limits:  l,
 		lookups: newAdmission(l.Concurrency, lookupQueue*l.Queue),
 		scans:   newAdmission(l.Concurrency, l.Queue),
+		remote:  newAdmission(l.Concurrency, lookupQueue*l.Queue),
 		memory:  memlimit.New("memory of queries", l.Memory),
 
 		sliceSpans: sliceSpans,
@@ -125,7 +131,7 @@ func (s *Service) Load() Load {
 
 // Drain refuses new and waiting queries and waits until the running ones have ended or ctx has.
 func (s *Service) Drain(ctx context.Context) error {
-	for _, idle := range []<-chan struct{}{s.lookups.close(), s.scans.close()} {
+	for _, idle := range []<-chan struct{}{s.lookups.close(), s.scans.close(), s.remote.close()} {
 		select {
 		case <-idle:
 		case <-ctx.Done():

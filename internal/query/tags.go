@@ -18,6 +18,7 @@ type TagNamesResult struct {
 	// Partial says what is missing; empty if nothing is.
 	Partial string
 	Stats   Stats
+	Coverage
 }
 
 // ScopeNames are the attributes of one scope, sorted.
@@ -32,6 +33,7 @@ type TagValuesResult struct {
 	// Partial says what is missing; empty if nothing is.
 	Partial string
 	Stats   Stats
+	Coverage
 }
 
 // TagValue is one value as text with its type: string, int, float, bool, duration or keyword (V-05).
@@ -51,13 +53,15 @@ func (s *Service) TagNames(ctx context.Context, r TagNamesRequest) (*TagNamesRes
 	}
 	err = s.run(ctx, places, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
 		o.Budget = budget
-		res, err := exec.TagNames(ctx, v, r.Scope, o)
+		f := s.fanOut(&local{service: s, view: v, budget: budget}, r.Client)
+		res, err := f.tagNames(ctx, budget, r, o)
 		if err != nil {
 			return err
 		}
 		d.Stats = statsOf(res.Stats)
 		out = &TagNamesResult{Stats: d.Stats}
 		out.Stats.without(d.Missing)
+		out.Coverage = f.report(ctx, &out.Partial, &out.Stats)
 		for _, sc := range res.Scopes {
 			out.Scopes = append(out.Scopes, ScopeNames{Name: sc.Scope, Tags: cloneAll(sc.Names)})
 		}
@@ -71,25 +75,21 @@ func (s *Service) TagValues(ctx context.Context, r TagValuesRequest) (*TagValues
 	if r.Unscoped && r.Name == "error" { // V-01: it is not an attribute, but what tags=error=true searches for.
 		return &TagValuesResult{Values: []TagValue{{Type: "bool", Text: "true"}}, Stats: Stats{Completed: 1, Jobs: 1}}, nil
 	}
-	attr, err := tagAttr(r)
-	if err != nil {
-		return nil, err
-	}
-	o, err := s.tagOptions(r.Query, r.StartNano, r.EndNano, r.Limit)
-	if err != nil {
+	if _, _, err := s.valueOptions(&r); err != nil {
 		return nil, err
 	}
 	var out *TagValuesResult
 	d := &Done{Kind: "values", Query: r.Name + " " + r.Query, StartNano: r.StartNano, EndNano: r.EndNano, Client: r.Client}
-	err = s.run(ctx, s.scans, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
-		o.Budget = budget
-		res, err := exec.TagValues(ctx, v, attr, o)
+	err := s.run(ctx, s.scans, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
+		f := s.fanOut(&local{service: s, view: v, budget: budget}, r.Client)
+		res, err := f.tagValues(ctx, budget, v, r, s)
 		if err != nil {
 			return err
 		}
 		d.Stats = statsOf(res.Stats)
 		out = &TagValuesResult{Stats: d.Stats, Values: make([]TagValue, len(res.Values))}
 		out.Stats.without(d.Missing)
+		out.Coverage = f.report(ctx, &out.Partial, &out.Stats)
 		for i, tv := range res.Values {
 			out.Values[i] = TagValue{Type: tv.Type, Text: strings.Clone(tv.Value)}
 		}

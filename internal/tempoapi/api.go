@@ -83,7 +83,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.observe("other", r.Method, http.StatusNotFound, start)
 		return
 	}
-	sw := &statusWriter{ResponseWriter: w, code: http.StatusOK}
+	report := &query.CoverageReport{}
+	r = r.WithContext(query.WithCoverage(r.Context(), report))
+	sw := &statusWriter{ResponseWriter: w, code: http.StatusOK, before: func() { a.notes(w.Header(), report) }}
 	if err := e.serve(a, sw, r, arg); err != nil && !sw.wrote {
 		writeError(sw, err)
 	}
@@ -115,18 +117,28 @@ type statusWriter struct {
 	http.ResponseWriter
 	code  int
 	wrote bool
+	// before is called once, before anything is sent.
+	before func()
 }
 
 func (w *statusWriter) WriteHeader(code int) {
 	if !w.wrote {
-		w.code, w.wrote = code, true
+		w.code = code
+		w.begin()
 	}
 	w.ResponseWriter.WriteHeader(code)
 }
 
 func (w *statusWriter) Write(p []byte) (int, error) {
-	w.wrote = true
+	w.begin()
 	return w.ResponseWriter.Write(p)
+}
+
+func (w *statusWriter) begin() {
+	if !w.wrote && w.before != nil {
+		w.before()
+	}
+	w.wrote = true
 }
 
 // Unwrap is for http.ResponseController.

@@ -24,6 +24,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type CandidatesRequest_Kind int32
+
+const (
+	CandidatesRequest_UNKNOWN CandidatesRequest_Kind = 0
+	CandidatesRequest_SEARCH  CandidatesRequest_Kind = 1
+	CandidatesRequest_METRICS CandidatesRequest_Kind = 2
+	CandidatesRequest_NAMES   CandidatesRequest_Kind = 3
+	CandidatesRequest_VALUES  CandidatesRequest_Kind = 4
+)
+
+// Enum value maps for CandidatesRequest_Kind.
+var (
+	CandidatesRequest_Kind_name = map[int32]string{
+		0: "UNKNOWN",
+		1: "SEARCH",
+		2: "METRICS",
+		3: "NAMES",
+		4: "VALUES",
+	}
+	CandidatesRequest_Kind_value = map[string]int32{
+		"UNKNOWN": 0,
+		"SEARCH":  1,
+		"METRICS": 2,
+		"NAMES":   3,
+		"VALUES":  4,
+	}
+)
+
+func (x CandidatesRequest_Kind) Enum() *CandidatesRequest_Kind {
+	p := new(CandidatesRequest_Kind)
+	*p = x
+	return p
+}
+
+func (x CandidatesRequest_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CandidatesRequest_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_peer_proto_enumTypes[0].Descriptor()
+}
+
+func (CandidatesRequest_Kind) Type() protoreflect.EnumType {
+	return &file_peer_proto_enumTypes[0]
+}
+
+func (x CandidatesRequest_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CandidatesRequest_Kind.Descriptor instead.
+func (CandidatesRequest_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{7, 0}
+}
+
 type HelloRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who asks, as HelloResponse.node.
@@ -304,8 +359,10 @@ type FragmentsResponse struct {
 	// OTLP TracesData.
 	Spans          []byte `protobuf:"bytes,1,opt,name=spans,proto3" json:"spans,omitempty"`
 	InspectedBytes uint64 `protobuf:"varint,2,opt,name=inspected_bytes,json=inspectedBytes,proto3" json:"inspected_bytes,omitempty"`
-	// Why spans of a trace are missing.
-	Partial       string `protobuf:"bytes,3,opt,name=partial,proto3" json:"partial,omitempty"`
+	// Why a trace was cut.
+	Partial string `protobuf:"bytes,3,opt,name=partial,proto3" json:"partial,omitempty"`
+	// Why spans may be missing.
+	Missing       string `protobuf:"bytes,4,opt,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -357,6 +414,13 @@ func (x *FragmentsResponse) GetInspectedBytes() uint64 {
 func (x *FragmentsResponse) GetPartial() string {
 	if x != nil {
 		return x.Partial
+	}
+	return ""
+}
+
+func (x *FragmentsResponse) GetMissing() string {
+	if x != nil {
+		return x.Missing
 	}
 	return ""
 }
@@ -459,8 +523,8 @@ func (x *Query) GetClient() string {
 type CandidatesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Query *Query                 `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
-	// What the candidates are for: search, metrics, names or values.
-	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What the candidates are for.
+	Kind CandidatesRequest_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=bramble.peer.v1.CandidatesRequest_Kind" json:"kind,omitempty"`
 	// 0 for all of them.
 	Limit int64 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
 	// For metrics.
@@ -510,11 +574,11 @@ func (x *CandidatesRequest) GetQuery() *Query {
 	return nil
 }
 
-func (x *CandidatesRequest) GetKind() string {
+func (x *CandidatesRequest) GetKind() CandidatesRequest_Kind {
 	if x != nil {
 		return x.Kind
 	}
-	return ""
+	return CandidatesRequest_UNKNOWN
 }
 
 func (x *CandidatesRequest) GetLimit() int64 {
@@ -617,9 +681,8 @@ func (x *CandidatesResponse) GetRest() uint64 {
 type SearchRequest struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Query           *Query                 `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
-	Limit           int64                  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
-	SpansPerSpanSet int64                  `protobuf:"varint,3,opt,name=spans_per_span_set,json=spansPerSpanSet,proto3" json:"spans_per_span_set,omitempty"`
-	TraceIds        []byte                 `protobuf:"bytes,4,opt,name=trace_ids,json=traceIds,proto3" json:"trace_ids,omitempty"`
+	SpansPerSpanSet int64                  `protobuf:"varint,2,opt,name=spans_per_span_set,json=spansPerSpanSet,proto3" json:"spans_per_span_set,omitempty"`
+	TraceIds        []byte                 `protobuf:"bytes,3,opt,name=trace_ids,json=traceIds,proto3" json:"trace_ids,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -661,13 +724,6 @@ func (x *SearchRequest) GetQuery() *Query {
 	return nil
 }
 
-func (x *SearchRequest) GetLimit() int64 {
-	if x != nil {
-		return x.Limit
-	}
-	return 0
-}
-
 func (x *SearchRequest) GetSpansPerSpanSet() int64 {
 	if x != nil {
 		return x.SpansPerSpanSet
@@ -678,6 +734,60 @@ func (x *SearchRequest) GetSpansPerSpanSet() int64 {
 func (x *SearchRequest) GetTraceIds() []byte {
 	if x != nil {
 		return x.TraceIds
+	}
+	return nil
+}
+
+type SearchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A piece of the encoded result.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// In the first message: one byte for each trace asked about, 1 if it has spans here.
+	Held          []byte `protobuf:"bytes,2,opt,name=held,proto3" json:"held,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchResponse) Reset() {
+	*x = SearchResponse{}
+	mi := &file_peer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchResponse) ProtoMessage() {}
+
+func (x *SearchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
+func (*SearchResponse) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SearchResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *SearchResponse) GetHeld() []byte {
+	if x != nil {
+		return x.Held
 	}
 	return nil
 }
@@ -696,7 +806,7 @@ type MetricsRequest struct {
 
 func (x *MetricsRequest) Reset() {
 	*x = MetricsRequest{}
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +818,7 @@ func (x *MetricsRequest) String() string {
 func (*MetricsRequest) ProtoMessage() {}
 
 func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +831,7 @@ func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
 func (*MetricsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{10}
+	return file_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MetricsRequest) GetQuery() *Query {
@@ -769,7 +879,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +891,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +904,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{11}
+	return file_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -820,7 +930,7 @@ type TagsRequest struct {
 
 func (x *TagsRequest) Reset() {
 	*x = TagsRequest{}
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +942,7 @@ func (x *TagsRequest) String() string {
 func (*TagsRequest) ProtoMessage() {}
 
 func (x *TagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +955,7 @@ func (x *TagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagsRequest.ProtoReflect.Descriptor instead.
 func (*TagsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{12}
+	return file_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TagsRequest) GetQuery() *Query {
@@ -900,7 +1010,7 @@ type TagNamesResponse struct {
 
 func (x *TagNamesResponse) Reset() {
 	*x = TagNamesResponse{}
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +1022,7 @@ func (x *TagNamesResponse) String() string {
 func (*TagNamesResponse) ProtoMessage() {}
 
 func (x *TagNamesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +1035,7 @@ func (x *TagNamesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagNamesResponse.ProtoReflect.Descriptor instead.
 func (*TagNamesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13}
+	return file_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TagNamesResponse) GetScopes() []*TagNamesResponse_Scope {
@@ -953,7 +1063,7 @@ type TagValuesResponse struct {
 
 func (x *TagValuesResponse) Reset() {
 	*x = TagValuesResponse{}
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1075,7 @@ func (x *TagValuesResponse) String() string {
 func (*TagValuesResponse) ProtoMessage() {}
 
 func (x *TagValuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1088,7 @@ func (x *TagValuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagValuesResponse.ProtoReflect.Descriptor instead.
 func (*TagValuesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{14}
+	return file_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TagValuesResponse) GetTypes() []string {
@@ -1013,7 +1123,7 @@ type Stats struct {
 
 func (x *Stats) Reset() {
 	*x = Stats{}
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1135,7 @@ func (x *Stats) String() string {
 func (*Stats) ProtoMessage() {}
 
 func (x *Stats) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1148,7 @@ func (x *Stats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stats.ProtoReflect.Descriptor instead.
 func (*Stats) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{15}
+	return file_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Stats) GetTraces() int64 {
@@ -1072,7 +1182,7 @@ type TagNamesResponse_Scope struct {
 
 func (x *TagNamesResponse_Scope) Reset() {
 	*x = TagNamesResponse_Scope{}
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1194,7 @@ func (x *TagNamesResponse_Scope) String() string {
 func (*TagNamesResponse_Scope) ProtoMessage() {}
 
 func (x *TagNamesResponse_Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1207,7 @@ func (x *TagNamesResponse_Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagNamesResponse_Scope.ProtoReflect.Descriptor instead.
 func (*TagNamesResponse_Scope) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13, 0}
+	return file_peer_proto_rawDescGZIP(), []int{14, 0}
 }
 
 func (x *TagNamesResponse_Scope) GetName() string {
@@ -1135,11 +1245,12 @@ const file_peer_proto_rawDesc = "" +
 	"\x10FragmentsRequest\x12\x1b\n" +
 	"\ttrace_ids\x18\x01 \x01(\fR\btraceIds\x12&\n" +
 	"\x0fmax_trace_bytes\x18\x02 \x01(\x03R\rmaxTraceBytes\x12\x16\n" +
-	"\x06client\x18\x03 \x01(\tR\x06client\"l\n" +
+	"\x06client\x18\x03 \x01(\tR\x06client\"\x86\x01\n" +
 	"\x11FragmentsResponse\x12\x14\n" +
 	"\x05spans\x18\x01 \x01(\fR\x05spans\x12'\n" +
 	"\x0finspected_bytes\x18\x02 \x01(\x04R\x0einspectedBytes\x12\x18\n" +
-	"\apartial\x18\x03 \x01(\tR\apartial\"\xb4\x02\n" +
+	"\apartial\x18\x03 \x01(\tR\apartial\x12\x18\n" +
+	"\amissing\x18\x04 \x01(\tR\amissing\"\xb4\x02\n" +
 	"\x05Query\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x124\n" +
 	"\x04tags\x18\x02 \x03(\v2 .bramble.peer.v1.Query.TagsEntryR\x04tags\x12*\n" +
@@ -1151,24 +1262,34 @@ const file_peer_proto_rawDesc = "" +
 	"\x06client\x18\a \x01(\tR\x06client\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd2\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc0\x02\n" +
 	"\x11CandidatesRequest\x12,\n" +
-	"\x05query\x18\x01 \x01(\v2\x16.bramble.peer.v1.QueryR\x05query\x12\x12\n" +
-	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05query\x18\x01 \x01(\v2\x16.bramble.peer.v1.QueryR\x05query\x12;\n" +
+	"\x04kind\x18\x02 \x01(\x0e2'.bramble.peer.v1.CandidatesRequest.KindR\x04kind\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x03R\x05limit\x12\x1b\n" +
 	"\tstep_nano\x18\x04 \x01(\x03R\bstepNano\x12\x18\n" +
 	"\ainstant\x18\x05 \x01(\bR\ainstant\x12\x12\n" +
 	"\x04name\x18\x06 \x01(\tR\x04name\x12\x1a\n" +
-	"\bunscoped\x18\a \x01(\bR\bunscoped\"]\n" +
+	"\bunscoped\x18\a \x01(\bR\bunscoped\"C\n" +
+	"\x04Kind\x12\v\n" +
+	"\aUNKNOWN\x10\x00\x12\n" +
+	"\n" +
+	"\x06SEARCH\x10\x01\x12\v\n" +
+	"\aMETRICS\x10\x02\x12\t\n" +
+	"\x05NAMES\x10\x03\x12\n" +
+	"\n" +
+	"\x06VALUES\x10\x04\"]\n" +
 	"\x12CandidatesResponse\x12\x1b\n" +
 	"\ttrace_ids\x18\x01 \x01(\fR\btraceIds\x12\x16\n" +
 	"\x06bounds\x18\x02 \x03(\x06R\x06bounds\x12\x12\n" +
-	"\x04rest\x18\x03 \x01(\x04R\x04rest\"\x9d\x01\n" +
+	"\x04rest\x18\x03 \x01(\x04R\x04rest\"\x87\x01\n" +
 	"\rSearchRequest\x12,\n" +
-	"\x05query\x18\x01 \x01(\v2\x16.bramble.peer.v1.QueryR\x05query\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12+\n" +
-	"\x12spans_per_span_set\x18\x03 \x01(\x03R\x0fspansPerSpanSet\x12\x1b\n" +
-	"\ttrace_ids\x18\x04 \x01(\fR\btraceIds\"\xa7\x01\n" +
+	"\x05query\x18\x01 \x01(\v2\x16.bramble.peer.v1.QueryR\x05query\x12+\n" +
+	"\x12spans_per_span_set\x18\x02 \x01(\x03R\x0fspansPerSpanSet\x12\x1b\n" +
+	"\ttrace_ids\x18\x03 \x01(\fR\btraceIds\"8\n" +
+	"\x0eSearchResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04held\x18\x02 \x01(\fR\x04held\"\xa7\x01\n" +
 	"\x0eMetricsRequest\x12,\n" +
 	"\x05query\x18\x01 \x01(\v2\x16.bramble.peer.v1.QueryR\x05query\x12\x1b\n" +
 	"\tstep_nano\x18\x02 \x01(\x03R\bstepNano\x12\x18\n" +
@@ -1197,14 +1318,14 @@ const file_peer_proto_rawDesc = "" +
 	"\x05Stats\x12\x16\n" +
 	"\x06traces\x18\x01 \x01(\x03R\x06traces\x12\x14\n" +
 	"\x05spans\x18\x02 \x01(\x03R\x05spans\x12\x14\n" +
-	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\xed\x04\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\xf6\x04\n" +
 	"\x04Peer\x12F\n" +
 	"\x05Hello\x12\x1d.bramble.peer.v1.HelloRequest\x1a\x1e.bramble.peer.v1.HelloResponse\x12F\n" +
 	"\x05Holds\x12\x1d.bramble.peer.v1.HoldsRequest\x1a\x1e.bramble.peer.v1.HoldsResponse\x12T\n" +
 	"\tFragments\x12!.bramble.peer.v1.FragmentsRequest\x1a\".bramble.peer.v1.FragmentsResponse0\x01\x12W\n" +
 	"\n" +
-	"Candidates\x12\".bramble.peer.v1.CandidatesRequest\x1a#.bramble.peer.v1.CandidatesResponse0\x01\x12B\n" +
-	"\x06Search\x12\x1e.bramble.peer.v1.SearchRequest\x1a\x16.bramble.peer.v1.Chunk0\x01\x12D\n" +
+	"Candidates\x12\".bramble.peer.v1.CandidatesRequest\x1a#.bramble.peer.v1.CandidatesResponse0\x01\x12K\n" +
+	"\x06Search\x12\x1e.bramble.peer.v1.SearchRequest\x1a\x1f.bramble.peer.v1.SearchResponse0\x01\x12D\n" +
 	"\aMetrics\x12\x1f.bramble.peer.v1.MetricsRequest\x1a\x16.bramble.peer.v1.Chunk0\x01\x12K\n" +
 	"\bTagNames\x12\x1c.bramble.peer.v1.TagsRequest\x1a!.bramble.peer.v1.TagNamesResponse\x12O\n" +
 	"\tTagValues\x12\x1c.bramble.peer.v1.TagsRequest\x1a\".bramble.peer.v1.TagValuesResponse0\x01B?Z=github.com/bramble-tracing/bramble/internal/federation/peerpbb\x06proto3"
@@ -1221,57 +1342,61 @@ func file_peer_proto_rawDescGZIP() []byte {
 	return file_peer_proto_rawDescData
 }
 
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_peer_proto_goTypes = []any{
-	(*HelloRequest)(nil),           // 0: bramble.peer.v1.HelloRequest
-	(*HelloResponse)(nil),          // 1: bramble.peer.v1.HelloResponse
-	(*HoldsRequest)(nil),           // 2: bramble.peer.v1.HoldsRequest
-	(*HoldsResponse)(nil),          // 3: bramble.peer.v1.HoldsResponse
-	(*FragmentsRequest)(nil),       // 4: bramble.peer.v1.FragmentsRequest
-	(*FragmentsResponse)(nil),      // 5: bramble.peer.v1.FragmentsResponse
-	(*Query)(nil),                  // 6: bramble.peer.v1.Query
-	(*CandidatesRequest)(nil),      // 7: bramble.peer.v1.CandidatesRequest
-	(*CandidatesResponse)(nil),     // 8: bramble.peer.v1.CandidatesResponse
-	(*SearchRequest)(nil),          // 9: bramble.peer.v1.SearchRequest
-	(*MetricsRequest)(nil),         // 10: bramble.peer.v1.MetricsRequest
-	(*Chunk)(nil),                  // 11: bramble.peer.v1.Chunk
-	(*TagsRequest)(nil),            // 12: bramble.peer.v1.TagsRequest
-	(*TagNamesResponse)(nil),       // 13: bramble.peer.v1.TagNamesResponse
-	(*TagValuesResponse)(nil),      // 14: bramble.peer.v1.TagValuesResponse
-	(*Stats)(nil),                  // 15: bramble.peer.v1.Stats
-	nil,                            // 16: bramble.peer.v1.Query.TagsEntry
-	(*TagNamesResponse_Scope)(nil), // 17: bramble.peer.v1.TagNamesResponse.Scope
+	(CandidatesRequest_Kind)(0),    // 0: bramble.peer.v1.CandidatesRequest.Kind
+	(*HelloRequest)(nil),           // 1: bramble.peer.v1.HelloRequest
+	(*HelloResponse)(nil),          // 2: bramble.peer.v1.HelloResponse
+	(*HoldsRequest)(nil),           // 3: bramble.peer.v1.HoldsRequest
+	(*HoldsResponse)(nil),          // 4: bramble.peer.v1.HoldsResponse
+	(*FragmentsRequest)(nil),       // 5: bramble.peer.v1.FragmentsRequest
+	(*FragmentsResponse)(nil),      // 6: bramble.peer.v1.FragmentsResponse
+	(*Query)(nil),                  // 7: bramble.peer.v1.Query
+	(*CandidatesRequest)(nil),      // 8: bramble.peer.v1.CandidatesRequest
+	(*CandidatesResponse)(nil),     // 9: bramble.peer.v1.CandidatesResponse
+	(*SearchRequest)(nil),          // 10: bramble.peer.v1.SearchRequest
+	(*SearchResponse)(nil),         // 11: bramble.peer.v1.SearchResponse
+	(*MetricsRequest)(nil),         // 12: bramble.peer.v1.MetricsRequest
+	(*Chunk)(nil),                  // 13: bramble.peer.v1.Chunk
+	(*TagsRequest)(nil),            // 14: bramble.peer.v1.TagsRequest
+	(*TagNamesResponse)(nil),       // 15: bramble.peer.v1.TagNamesResponse
+	(*TagValuesResponse)(nil),      // 16: bramble.peer.v1.TagValuesResponse
+	(*Stats)(nil),                  // 17: bramble.peer.v1.Stats
+	nil,                            // 18: bramble.peer.v1.Query.TagsEntry
+	(*TagNamesResponse_Scope)(nil), // 19: bramble.peer.v1.TagNamesResponse.Scope
 }
 var file_peer_proto_depIdxs = []int32{
-	16, // 0: bramble.peer.v1.Query.tags:type_name -> bramble.peer.v1.Query.TagsEntry
-	6,  // 1: bramble.peer.v1.CandidatesRequest.query:type_name -> bramble.peer.v1.Query
-	6,  // 2: bramble.peer.v1.SearchRequest.query:type_name -> bramble.peer.v1.Query
-	6,  // 3: bramble.peer.v1.MetricsRequest.query:type_name -> bramble.peer.v1.Query
-	6,  // 4: bramble.peer.v1.TagsRequest.query:type_name -> bramble.peer.v1.Query
-	17, // 5: bramble.peer.v1.TagNamesResponse.scopes:type_name -> bramble.peer.v1.TagNamesResponse.Scope
-	15, // 6: bramble.peer.v1.TagNamesResponse.stats:type_name -> bramble.peer.v1.Stats
-	15, // 7: bramble.peer.v1.TagValuesResponse.stats:type_name -> bramble.peer.v1.Stats
-	0,  // 8: bramble.peer.v1.Peer.Hello:input_type -> bramble.peer.v1.HelloRequest
-	2,  // 9: bramble.peer.v1.Peer.Holds:input_type -> bramble.peer.v1.HoldsRequest
-	4,  // 10: bramble.peer.v1.Peer.Fragments:input_type -> bramble.peer.v1.FragmentsRequest
-	7,  // 11: bramble.peer.v1.Peer.Candidates:input_type -> bramble.peer.v1.CandidatesRequest
-	9,  // 12: bramble.peer.v1.Peer.Search:input_type -> bramble.peer.v1.SearchRequest
-	10, // 13: bramble.peer.v1.Peer.Metrics:input_type -> bramble.peer.v1.MetricsRequest
-	12, // 14: bramble.peer.v1.Peer.TagNames:input_type -> bramble.peer.v1.TagsRequest
-	12, // 15: bramble.peer.v1.Peer.TagValues:input_type -> bramble.peer.v1.TagsRequest
-	1,  // 16: bramble.peer.v1.Peer.Hello:output_type -> bramble.peer.v1.HelloResponse
-	3,  // 17: bramble.peer.v1.Peer.Holds:output_type -> bramble.peer.v1.HoldsResponse
-	5,  // 18: bramble.peer.v1.Peer.Fragments:output_type -> bramble.peer.v1.FragmentsResponse
-	8,  // 19: bramble.peer.v1.Peer.Candidates:output_type -> bramble.peer.v1.CandidatesResponse
-	11, // 20: bramble.peer.v1.Peer.Search:output_type -> bramble.peer.v1.Chunk
-	11, // 21: bramble.peer.v1.Peer.Metrics:output_type -> bramble.peer.v1.Chunk
-	13, // 22: bramble.peer.v1.Peer.TagNames:output_type -> bramble.peer.v1.TagNamesResponse
-	14, // 23: bramble.peer.v1.Peer.TagValues:output_type -> bramble.peer.v1.TagValuesResponse
-	16, // [16:24] is the sub-list for method output_type
-	8,  // [8:16] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	18, // 0: bramble.peer.v1.Query.tags:type_name -> bramble.peer.v1.Query.TagsEntry
+	7,  // 1: bramble.peer.v1.CandidatesRequest.query:type_name -> bramble.peer.v1.Query
+	0,  // 2: bramble.peer.v1.CandidatesRequest.kind:type_name -> bramble.peer.v1.CandidatesRequest.Kind
+	7,  // 3: bramble.peer.v1.SearchRequest.query:type_name -> bramble.peer.v1.Query
+	7,  // 4: bramble.peer.v1.MetricsRequest.query:type_name -> bramble.peer.v1.Query
+	7,  // 5: bramble.peer.v1.TagsRequest.query:type_name -> bramble.peer.v1.Query
+	19, // 6: bramble.peer.v1.TagNamesResponse.scopes:type_name -> bramble.peer.v1.TagNamesResponse.Scope
+	17, // 7: bramble.peer.v1.TagNamesResponse.stats:type_name -> bramble.peer.v1.Stats
+	17, // 8: bramble.peer.v1.TagValuesResponse.stats:type_name -> bramble.peer.v1.Stats
+	1,  // 9: bramble.peer.v1.Peer.Hello:input_type -> bramble.peer.v1.HelloRequest
+	3,  // 10: bramble.peer.v1.Peer.Holds:input_type -> bramble.peer.v1.HoldsRequest
+	5,  // 11: bramble.peer.v1.Peer.Fragments:input_type -> bramble.peer.v1.FragmentsRequest
+	8,  // 12: bramble.peer.v1.Peer.Candidates:input_type -> bramble.peer.v1.CandidatesRequest
+	10, // 13: bramble.peer.v1.Peer.Search:input_type -> bramble.peer.v1.SearchRequest
+	12, // 14: bramble.peer.v1.Peer.Metrics:input_type -> bramble.peer.v1.MetricsRequest
+	14, // 15: bramble.peer.v1.Peer.TagNames:input_type -> bramble.peer.v1.TagsRequest
+	14, // 16: bramble.peer.v1.Peer.TagValues:input_type -> bramble.peer.v1.TagsRequest
+	2,  // 17: bramble.peer.v1.Peer.Hello:output_type -> bramble.peer.v1.HelloResponse
+	4,  // 18: bramble.peer.v1.Peer.Holds:output_type -> bramble.peer.v1.HoldsResponse
+	6,  // 19: bramble.peer.v1.Peer.Fragments:output_type -> bramble.peer.v1.FragmentsResponse
+	9,  // 20: bramble.peer.v1.Peer.Candidates:output_type -> bramble.peer.v1.CandidatesResponse
+	11, // 21: bramble.peer.v1.Peer.Search:output_type -> bramble.peer.v1.SearchResponse
+	13, // 22: bramble.peer.v1.Peer.Metrics:output_type -> bramble.peer.v1.Chunk
+	15, // 23: bramble.peer.v1.Peer.TagNames:output_type -> bramble.peer.v1.TagNamesResponse
+	16, // 24: bramble.peer.v1.Peer.TagValues:output_type -> bramble.peer.v1.TagValuesResponse
+	17, // [17:25] is the sub-list for method output_type
+	9,  // [9:17] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
@@ -1284,13 +1409,14 @@ func file_peer_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   18,
+			NumEnums:      1,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_peer_proto_goTypes,
 		DependencyIndexes: file_peer_proto_depIdxs,
+		EnumInfos:         file_peer_proto_enumTypes,
 		MessageInfos:      file_peer_proto_msgTypes,
 	}.Build()
 	File_peer_proto = out.File

@@ -47,7 +47,7 @@ type PeerClient interface {
 	// Candidates lists traces that may match, the newest first.
 	Candidates(ctx context.Context, in *CandidatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CandidatesResponse], error)
 	// Search evaluates a search for given traces.
-	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
+	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchResponse], error)
 	// Metrics computes the mergeable sums of a metrics query.
 	Metrics(ctx context.Context, in *MetricsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
 	// TagNames lists names of attributes.
@@ -122,13 +122,13 @@ func (c *peerClient) Candidates(ctx context.Context, in *CandidatesRequest, opts
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_CandidatesClient = grpc.ServerStreamingClient[CandidatesResponse]
 
-func (c *peerClient) Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
+func (c *peerClient) Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[2], Peer_Search_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[SearchRequest, Chunk]{ClientStream: stream}
+	x := &grpc.GenericClientStream[SearchRequest, SearchResponse]{ClientStream: stream}
 	if err := x.ClientStream.SendMsg(in); err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (c *peerClient) Search(ctx context.Context, in *SearchRequest, opts ...grpc
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Peer_SearchClient = grpc.ServerStreamingClient[Chunk]
+type Peer_SearchClient = grpc.ServerStreamingClient[SearchResponse]
 
 func (c *peerClient) Metrics(ctx context.Context, in *MetricsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -204,7 +204,7 @@ type PeerServer interface {
 	// Candidates lists traces that may match, the newest first.
 	Candidates(*CandidatesRequest, grpc.ServerStreamingServer[CandidatesResponse]) error
 	// Search evaluates a search for given traces.
-	Search(*SearchRequest, grpc.ServerStreamingServer[Chunk]) error
+	Search(*SearchRequest, grpc.ServerStreamingServer[SearchResponse]) error
 	// Metrics computes the mergeable sums of a metrics query.
 	Metrics(*MetricsRequest, grpc.ServerStreamingServer[Chunk]) error
 	// TagNames lists names of attributes.
@@ -233,7 +233,7 @@ func (UnimplementedPeerServer) Fragments(*FragmentsRequest, grpc.ServerStreaming
 func (UnimplementedPeerServer) Candidates(*CandidatesRequest, grpc.ServerStreamingServer[CandidatesResponse]) error {
 	return status.Error(codes.Unimplemented, "method Candidates not implemented")
 }
-func (UnimplementedPeerServer) Search(*SearchRequest, grpc.ServerStreamingServer[Chunk]) error {
+func (UnimplementedPeerServer) Search(*SearchRequest, grpc.ServerStreamingServer[SearchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Search not implemented")
 }
 func (UnimplementedPeerServer) Metrics(*MetricsRequest, grpc.ServerStreamingServer[Chunk]) error {
@@ -329,11 +329,11 @@ func _Peer_Search_Handler(srv interface{}, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(m); err != nil {
 		return err
 	}
-	return srv.(PeerServer).Search(m, &grpc.GenericServerStream[SearchRequest, Chunk]{ServerStream: stream})
+	return srv.(PeerServer).Search(m, &grpc.GenericServerStream[SearchRequest, SearchResponse]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Peer_SearchServer = grpc.ServerStreamingServer[Chunk]
+type Peer_SearchServer = grpc.ServerStreamingServer[SearchResponse]
 
 func _Peer_Metrics_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(MetricsRequest)

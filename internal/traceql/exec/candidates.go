@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
@@ -114,36 +115,53 @@ func (c *candidateSet) sorted() []Candidate {
 	return out
 }
 
-// SearchTraces is Search among the given traces only. Its limit is their number.
-func SearchTraces(ctx context.Context, view store.View, q *plan.Query, ids []spanid.TraceID, o SearchOptions) (*SearchResult, error) {
+// SearchTraces is Search among the given traces only, and says of which of them there are spans. Its limit is their
+// number.
+func SearchTraces(ctx context.Context, view store.View, q *plan.Query, ids []spanid.TraceID, o SearchOptions) (res *SearchResult, held []bool, err error) {
 	if o.SpansPerSpanSet <= 0 {
 		o.SpansPerSpanSet = DefaultSpansPerSpanSet
 	}
 	o.Limit = max(1, len(ids))
 	r := newRun(ctx, view, o.Budget)
 	defer r.meter.close()
+	held = make([]bool, len(ids))
 	if q.Search.ConstFalse() || len(ids) == 0 {
-		return &SearchResult{}, r.err()
+		return &SearchResult{}, held, r.err()
 	}
 	s := newSearch(r, q, o)
 	found := make([]candidate, 0, len(ids))
-	for _, id := range ids {
+	for i, id := range ids {
 		part, ok, err := r.partWith(id)
 		if err != nil {
-			return nil, r.cause(err)
+			return nil, nil, r.cause(err)
 		}
-		if ok {
+		if held[i] = ok; ok {
 			found = append(found, candidate{traceRef{id, part}, 0})
 		}
 	}
 	if err := s.evaluateBatch(found); err != nil {
-		return nil, r.cause(err)
+		return nil, nil, r.cause(err)
 	}
 	rows, err := s.rows(s.best)
 	if err != nil {
-		return nil, r.cause(err)
+		return nil, nil, r.cause(err)
 	}
-	return &SearchResult{Traces: rows, Stats: r.stats()}, nil
+	return &SearchResult{Traces: rows, Stats: r.stats()}, held, nil
+}
+
+// Holds says for each trace whether the view has spans of it.
+func Holds(ctx context.Context, view store.View, ids []spanid.TraceID, budget *memlimit.Budget) ([]bool, error) {
+	r := newRun(ctx, view, budget)
+	defer r.meter.close()
+	out := make([]bool, len(ids))
+	for i, id := range ids {
+		_, ok, err := r.partWith(id)
+		if err != nil {
+			return nil, r.cause(err)
+		}
+		out[i] = ok
+	}
+	return out, nil
 }
 
 // partWith finds a part that has spans of a trace.

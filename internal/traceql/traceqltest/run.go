@@ -71,9 +71,80 @@ func RunScripts(tb TB, name string, open func(b *store.Batch) store.View) {
 	}
 }
 
-// Eval evaluates the case and prints the answer as scripts do.
+// Engine answers queries; what is to be tested need not be one view.
+type Engine interface {
+	Search(ctx context.Context, query string, o exec.SearchOptions) (*exec.SearchResult, error)
+	Metrics(ctx context.Context, query string, o exec.MetricsOptions) (*exec.MetricsResult, error)
+	TagNames(ctx context.Context, scope, filter string) (*exec.TagNamesResult, error)
+	TagValues(ctx context.Context, attr, filter string) (*exec.TagValuesResult, error)
+}
+
+// RunScriptsOn is RunScripts on engines.
+func RunScriptsOn(tb TB, name string, open func(b *store.Batch) Engine) {
+	tb.Helper()
+	scripts, err := Scripts()
+	if err != nil {
+		tb.Fatalf("%v", err)
+	}
+	for _, s := range scripts {
+		e := open(s.Batch)
+		for i := range s.Cases {
+			c := &s.Cases[i]
+			if got := c.EvalOn(tb.Context(), e); !slices.Equal(got, c.Want) {
+				tb.Errorf("%s:%d on %s (%s): %s %s\ngot:\n%s\nwant:\n%s", s.Name, c.Line, name, c.IDs, c.Verb, c.Query,
+					strings.Join(got, "\n"), strings.Join(c.Want, "\n"))
+			}
+		}
+	}
+}
+
+// Eval evaluates the case over a view and prints the answer as scripts do.
 func (c *Case) Eval(ctx context.Context, view store.View) []string {
-	lines, err := c.eval(ctx, view)
+	return c.EvalOn(ctx, viewEngine{view})
+}
+
+// viewEngine is package exec over a view.
+type viewEngine struct{ view store.View }
+
+func (e viewEngine) Search(ctx context.Context, query string, o exec.SearchOptions) (*exec.SearchResult, error) {
+	q, err := traceql.Compile(query)
+	if err != nil {
+		return nil, err
+	}
+	return exec.Search(ctx, e.view, q, o)
+}
+
+func (e viewEngine) Metrics(ctx context.Context, query string, o exec.MetricsOptions) (*exec.MetricsResult, error) {
+	q, err := traceql.Compile(query)
+	if err != nil {
+		return nil, err
+	}
+	return exec.Metrics(ctx, e.view, q, o)
+}
+
+func (e viewEngine) TagNames(ctx context.Context, scope, filter string) (*exec.TagNamesResult, error) {
+	f, err := traceql.ParseFilter(filter)
+	if err != nil {
+		return nil, err
+	}
+	return exec.TagNames(ctx, e.view, scope, exec.TagOptions{Filter: f})
+}
+
+func (e viewEngine) TagValues(ctx context.Context, attr, filter string) (*exec.TagValuesResult, error) {
+	f, err := traceql.ParseFilter(filter)
+	if err != nil {
+		return nil, err
+	}
+	a, err := traceql.ParseAttribute(attr)
+	if err != nil {
+		return nil, err
+	}
+	return exec.TagValues(ctx, e.view, a, exec.TagOptions{Filter: f})
+}
+
+// EvalOn evaluates the case and prints the answer as scripts do.
+func (c *Case) EvalOn(ctx context.Context, e Engine) []string {
+	lines, err := c.eval(ctx, e)
 	switch {
 	case err != nil:
 		return []string{"error: " + err.Error()}
@@ -83,44 +154,39 @@ func (c *Case) Eval(ctx context.Context, view store.View) []string {
 	return lines
 }
 
-func (c *Case) eval(ctx context.Context, view store.View) ([]string, error) {
+func (c *Case) eval(ctx context.Context, e Engine) ([]string, error) {
 	if c.Verb == "names" || c.Verb == "values" {
-		return c.evalTags(ctx, view)
-	}
-	q, err := traceql.Compile(c.Query)
-	if err != nil {
-		return nil, err
+		return c.evalTags(ctx, e)
 	}
 	if c.Verb == "search" || c.Verb == "show" {
-		res, err := exec.Search(ctx, view, q, exec.SearchOptions{Limit: 1000, SpansPerSpanSet: 1000})
+		res, err := e.Search(ctx, c.Query, exec.SearchOptions{Limit: 1000, SpansPerSpanSet: 1000})
 		if err != nil {
 			return nil, err
 		}
 		return searchLines(res, c.Verb == "show"), nil
 	}
 	o := exec.MetricsOptions{Instant: c.Verb == "instant", Exemplars: -1}
-	var times [3]time.Duration
+	var (
+		times [3]time.Duration
+		err   error
+	)
 	for i, a := range c.Args {
 		if times[i], err = time.ParseDuration(a); err != nil {
 			return nil, fmt.Errorf("case: %w", err)
 		}
 	}
 	o.Start, o.End, o.Step = Epoch+int64(times[0]), Epoch+int64(times[1]), times[2]
-	res, err := exec.Metrics(ctx, view, q, o)
+	res, err := e.Metrics(ctx, c.Query, o)
 	if err != nil {
 		return nil, err
 	}
 	return metricsLines(res, &o)
 }
 
-func (c *Case) evalTags(ctx context.Context, view store.View) ([]string, error) {
-	filter, err := traceql.ParseFilter(c.Query)
-	if err != nil {
-		return nil, err
-	}
+func (c *Case) evalTags(ctx context.Context, e Engine) ([]string, error) {
 	var out []string
 	if c.Verb == "names" {
-		res, err := exec.TagNames(ctx, view, c.Args[0], exec.TagOptions{Filter: filter})
+		res, err := e.TagNames(ctx, c.Args[0], c.Query)
 		if err != nil {
 			return nil, err
 		}
@@ -129,11 +195,7 @@ func (c *Case) evalTags(ctx context.Context, view store.View) ([]string, error) 
 		}
 		return out, nil
 	}
-	a, err := traceql.ParseAttribute(c.Args[0])
-	if err != nil {
-		return nil, err
-	}
-	res, err := exec.TagValues(ctx, view, a, exec.TagOptions{Filter: filter})
+	res, err := e.TagValues(ctx, c.Args[0], c.Query)
 	if err != nil {
 		return nil, err
 	}

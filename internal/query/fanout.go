@@ -1,0 +1,144 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bramble-tracing/bramble/internal/traceql/exec"
+)
+
+// fan asks this agent and its peers for one query. A peer that fails is not asked again, and the answer goes without
+// it. It belongs to one query; its methods are not called concurrently.
+type fan struct {
+	federation Federation
+	nodes      []*fanNode // The first is this agent.
+	client     string
+
+	mu      sync.Mutex
+	missing []MissingNode
+}
+
+type fanNode struct {
+	Peer
+	failed bool // Guarded by fan.mu while calls run.
+}
+
+// fanOut returns the agents to ask: l, and the peers if there are any.
+func (s *Service) fanOut(l *local, client string) *fan {
+	f := &fan{federation: s.federation, nodes: []*fanNode{{Peer: l}}, client: client}
+	if s.federation.Peers == nil {
+		return f
+	}
+	peers, missing := s.federation.Peers.Peers()
+	for _, p := range peers {
+		f.nodes = append(f.nodes, &fanNode{Peer: p})
+	}
+	f.missing = missing
+	return f
+}
+
+// alone reports whether there is nobody else.
+func (f *fan) alone() bool { return len(f.nodes) == 1 && len(f.missing) == 0 }
+
+// coverage says who has answered.
+func (f *fan) coverage() Coverage {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := Coverage{Nodes: len(f.nodes), Missing: slices.Clone(f.missing)}
+	failed := 0
+	for _, n := range f.nodes {
+		if n.failed {
+			failed++
+		}
+	}
+	c.Nodes += len(c.Missing) - failed
+	slices.SortFunc(c.Missing, func(a, b MissingNode) int { return cmp.Compare(a.Node, b.Node) })
+	return c
+}
+
+// report is coverage, told also to whoever asked with WithCoverage. It adds what is missing to an answer's text and
+// counts nodes as jobs.
+func (f *fan) report(ctx context.Context, partial *string, stats *Stats) Coverage {
+	c := f.coverage()
+	*partial = joinTexts(*partial, c.Text())
+	if c.Nodes > 1 {
+		stats.Jobs += uint32(c.Nodes - 1)                       //nolint:gosec // Nodes of a cluster.
+		stats.Completed += uint32(c.Nodes - 1 - len(c.Missing)) //nolint:gosec // Never this one.
+	}
+	if to, ok := ctx.Value(coverageKey{}).(*CoverageReport); ok {
+		to.set(c)
+	}
+	return c
+}
+
+// peerShare is the part of the time left that peers get, so that an answer can still be made without them.
+const peerShare = 0.9
+
+// each calls ask for every agent that has not failed, some at a time. The first error of this agent, or of a peer about
+// the query itself, ends the others.
+func (f *fan) each(ctx context.Context, ask func(ctx context.Context, i int, p Peer) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	peerCtx := ctx
+	if end, ok := ctx.Deadline(); ok {
+		left := time.Until(end)
+		var done context.CancelFunc
+		peerCtx, done = context.WithTimeout(ctx, time.Duration(float64(left)*peerShare))
+		defer done()
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, f.federation.Parallel+1)
+	for i, n := range f.nodes {
+		if n.failed {
+			continue
+		}
+		if i > 0 {
+			slots <- struct{}{}
+		}
+		wg.Go(func() {
+			if i == 0 {
+				if err := ask(ctx, i, n.Peer); err != nil {
+					cancel(err)
+				}
+				return
+			}
+			defer func() { <-slots }()
+			if err := ask(peerCtx, i, n.Peer); err != nil {
+				f.failed(ctx, n, err, cancel)
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.federation.Strict && len(f.missing) > 0 {
+		return &MissingNodesError{Coverage{Nodes: len(f.nodes), Missing: slices.Clone(f.missing)}}
+	}
+	return nil
+}
+
+// failed notes that a peer did not answer, or ends the query if it did and the query is at fault.
+func (f *fan) failed(ctx context.Context, n *fanNode, err error, cancel context.CancelCauseFunc) {
+	if ctx.Err() != nil {
+		return
+	}
+	if k := KindOf(err); k == KindInvalid || k == KindUnsupported || errors.Is(err, exec.ErrBudget) {
+		cancel(err)
+		return
+	}
+	reason := err.Error()
+	if errors.Is(err, context.DeadlineExceeded) {
+		reason = "no answer in time"
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n.failed = true
+	f.missing = append(f.missing, MissingNode{Node: n.Node(), Reason: reason})
+}

@@ -1,0 +1,178 @@
+package query
+
+import (
+	"context"
+
+	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/store/gathered"
+	"github.com/bramble-tracing/bramble/internal/traceql/exec"
+	"github.com/bramble-tracing/bramble/internal/traceql/plan"
+)
+
+// trace brings one trace together.
+func (f *fan) trace(ctx context.Context, budget *memlimit.Budget, id spanid.TraceID, maxBytes int64) (*store.Trace, func(), error) {
+	all, release, err := f.gather(ctx, budget, []spanid.TraceID{id}, maxBytes)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := &store.Trace{}
+	if parts := batches(all); len(parts) > 0 {
+		out.Batch = *gathered.Merge(parts...)
+	}
+	for _, p := range all {
+		if p == nil {
+			continue
+		}
+		out.InspectedBytes += p.InspectedBytes
+		if p.Partial != "" {
+			out.Partial = p.Partial
+		}
+		if p.Missing != "" {
+			out.Missing = joinTexts(out.Missing, p.Missing)
+		}
+	}
+	if out.Partial == "" {
+		gathered.Cut(out, maxBytes)
+	}
+	return out, release, nil
+}
+
+// metrics computes a metrics query from the sums of all agents.
+func (f *fan) metrics(ctx context.Context, m *metricsRun, r MetricsRequest) (*exec.MetricsResult, error) {
+	if f.alone() {
+		return m.run(ctx)
+	}
+	sum, err := f.sums(ctx, m.options.Budget, m.plan, r)
+	if err != nil {
+		return nil, err
+	}
+	return exec.Finish(m.plan, sum, m.options.MaxSeries, m.options.ExemplarLimit(m.plan)), nil
+}
+
+// joinTexts joins two sentences of which each may be empty.
+func joinTexts(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
+}
+
+// sums joins the sums of all agents. Traces that are in one place are counted there; the others are brought here.
+func (f *fan) sums(ctx context.Context, budget *memlimit.Budget, q *plan.Query, r MetricsRequest) (*exec.Partial, error) {
+	split := exec.TraceSet{}
+	if exec.MetricsNeedTraces(q) {
+		var (
+			release func()
+			err     error
+		)
+		if split, release, err = f.candidates(ctx, budget, CandidatesRequest{Metrics: &r}); err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	parts := make([]*exec.Partial, len(f.nodes))
+	err := f.each(ctx, func(ctx context.Context, i int, p Peer) error {
+		var err error
+		parts[i], err = p.MetricsPartial(ctx, r, split)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = f.gatherAll(ctx, budget, sortedIDs(split), func(v store.View, _ []spanid.TraceID) error {
+		o := metricsOptions(&r, budget)
+		p, err := exec.MetricsPartial(ctx, v, q, o)
+		parts = append(parts, p)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := parts[0]
+	for _, p := range parts[1:] {
+		if p == nil {
+			continue
+		}
+		if err := out.Merge(p); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// tagNames joins the names of all agents.
+func (f *fan) tagNames(ctx context.Context, budget *memlimit.Budget, r TagNamesRequest, o exec.TagOptions) (*exec.TagNamesResult, error) {
+	split := exec.TraceSet{}
+	if o.NamesNeedTraces(nil) {
+		var (
+			release func()
+			err     error
+		)
+		if split, release, err = f.candidates(ctx, budget, CandidatesRequest{Names: &r}); err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	parts := make([]*exec.TagNamesResult, len(f.nodes))
+	err := f.each(ctx, func(ctx context.Context, i int, p Peer) error {
+		var err error
+		parts[i], err = p.TagNames(ctx, r, split)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = f.gatherAll(ctx, budget, sortedIDs(split), func(v store.View, _ []spanid.TraceID) error {
+		res, err := exec.TagNames(ctx, v, r.Scope, o)
+		parts = append(parts, res)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return exec.MergeTagNames(o.Limit, o.MaxBytes, parts...), nil
+}
+
+// tagValues joins the values of all agents.
+func (f *fan) tagValues(ctx context.Context, budget *memlimit.Budget, v store.View, r TagValuesRequest, s *Service) (*exec.TagValuesResult, error) {
+	attr, o, err := s.valueOptions(&r)
+	if err != nil {
+		return nil, err
+	}
+	o.Budget = budget
+	if f.alone() {
+		return exec.TagValues(ctx, v, attr, o)
+	}
+	// What the language or the filter says is said by no store.
+	if fixed, err := exec.TagValues(ctx, gathered.New(), attr, o); err != nil || len(fixed.Values) > 0 {
+		return fixed, err
+	}
+	split := exec.TraceSet{}
+	if o.NamesNeedTraces(&attr) {
+		var release func()
+		if split, release, err = f.candidates(ctx, budget, CandidatesRequest{Values: &r}); err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	parts := make([]*exec.TagValuesResult, len(f.nodes))
+	err = f.each(ctx, func(ctx context.Context, i int, p Peer) error {
+		var err error
+		parts[i], err = p.TagValues(ctx, r, split)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = f.gatherAll(ctx, budget, sortedIDs(split), func(v store.View, _ []spanid.TraceID) error {
+		res, err := exec.TagValues(ctx, v, attr, o)
+		parts = append(parts, res)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return exec.MergeTagValues(o.Limit, o.MaxBytes, parts...), nil
+}

@@ -1,0 +1,206 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/exec"
+	"github.com/bramble-tracing/bramble/internal/traceql/plan"
+)
+
+// fedSearch is a search over several agents. Each lists the newest traces that may match by what it has of them. They
+// are evaluated from new to old, a trace that one agent has alone at that agent and another one here, from all its
+// spans, until no trace that is left can be among the newest that match.
+type fedSearch struct {
+	fan     *fan
+	budget  *memlimit.Budget
+	query   *plan.Query
+	request SearchRequest
+
+	progress *exec.SearchProgress // May be nil.
+
+	seen  exec.TraceSet
+	best  []exec.TraceRow // At most Limit, newest first.
+	told  int             // So many of best were reported as settled.
+	stats exec.Stats
+}
+
+// Bounds of how many candidates are listed at first and at most, and how many are evaluated at a time.
+const (
+	leastCandidates = 128
+	mostCandidates  = 1 << 20
+	leastStep       = 32
+	mostStep        = 1024
+)
+
+// search is exec.Search over all agents.
+func (f *fan) search(ctx context.Context, v store.View, q *plan.Query, r SearchRequest, o exec.SearchOptions) (*exec.SearchResult, error) {
+	if f.alone() {
+		return exec.Search(ctx, v, q, o)
+	}
+	if r.Limit <= 0 {
+		r.Limit = exec.DefaultLimit
+	}
+	if r.SpansPerSpanSet <= 0 {
+		r.SpansPerSpanSet = exec.DefaultSpansPerSpanSet
+	}
+	s := &fedSearch{fan: f, budget: o.Budget, query: q, request: r, progress: o.Progress, seen: exec.TraceSet{}}
+	page := max(leastCandidates, 2*r.Limit)
+	for {
+		left, rest, err := s.candidates(ctx, page)
+		if err == nil {
+			err = s.evaluate(ctx, left, rest)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if rest == 0 || page >= mostCandidates || s.settled(rest) {
+			break
+		}
+		page *= 4
+	}
+	return &exec.SearchResult{Traces: s.best, Stats: s.stats}, nil
+}
+
+// settled reports whether no trace that starts at t or before can be among the newest.
+func (s *fedSearch) settled(t int64) bool {
+	return len(s.best) >= s.request.Limit && clampNano(s.best[len(s.best)-1].StartNano) > t
+}
+
+// candidates lists traces that were not evaluated yet, and the time at or before which all others start.
+func (s *fedSearch) candidates(ctx context.Context, page int) (left []exec.Candidate, rest int64, err error) {
+	r := s.request
+	r.Limit = page
+	lists := make([]*exec.CandidateList, len(s.fan.nodes))
+	err = s.fan.each(ctx, func(ctx context.Context, i int, p Peer) error {
+		var err error
+		lists[i], err = p.Candidates(ctx, CandidatesRequest{Search: &r})
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	bounds := map[spanid.TraceID]int64{}
+	for _, l := range lists {
+		if l == nil {
+			continue
+		}
+		s.stats.Add(l.Stats)
+		rest = max(rest, l.Rest)
+		for _, c := range l.Candidates {
+			if _, ok := s.seen[c.ID]; ok {
+				continue
+			}
+			if have, ok := bounds[c.ID]; !ok || c.Bound < have {
+				bounds[c.ID] = c.Bound
+			}
+		}
+	}
+	for id, b := range bounds {
+		left = append(left, exec.Candidate{ID: id, Bound: b})
+	}
+	slices.SortFunc(left, func(a, b exec.Candidate) int {
+		return cmp.Or(cmp.Compare(b.Bound, a.Bound), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	return left, rest, nil
+}
+
+// evaluate evaluates candidates from the latest bound on until the others cannot be among the newest.
+// All that are not among them start at rest or before.
+func (s *fedSearch) evaluate(ctx context.Context, left []exec.Candidate, rest int64) error {
+	for step := max(leastStep, min(s.request.Limit, mostStep)); len(left) > 0; step = min(2*step, mostStep) {
+		n := min(step, len(left))
+		ids := make([]spanid.TraceID, 0, n)
+		for _, c := range left[:n] {
+			if len(s.best) >= s.request.Limit && c.Bound < clampNano(s.best[len(s.best)-1].StartNano) {
+				break
+			}
+			ids = append(ids, c.ID)
+			s.seen[c.ID] = struct{}{}
+		}
+		if len(ids) == 0 {
+			return nil
+		}
+		if err := s.evaluateSome(ctx, ids); err != nil {
+			return err
+		}
+		left = left[n:]
+		latest := rest
+		if len(left) > 0 {
+			latest = max(rest, left[0].Bound)
+		}
+		if err := s.report(latest, len(left)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report tells of the results that no trace that starts at rest or before can push out.
+func (s *fedSearch) report(rest int64, left int) error {
+	p := s.progress
+	if p == nil || left == 0 || !p.Due() {
+		return nil
+	}
+	n := s.told
+	for n < len(s.best) && clampNano(s.best[n].StartNano) > rest {
+		n++
+	}
+	settled := s.best[s.told:n]
+	s.told = n
+	return p.Report(settled, s.stats, len(s.seen), len(s.seen)+left)
+}
+
+// evaluateSome asks every agent about the traces. What an agent says of a trace counts if no other has spans of it.
+func (s *fedSearch) evaluateSome(ctx context.Context, ids []spanid.TraceID) error {
+	results := make([]*exec.SearchResult, len(s.fan.nodes))
+	held := make([][]bool, len(s.fan.nodes))
+	err := s.fan.each(ctx, func(ctx context.Context, i int, p Peer) error {
+		var err error
+		results[i], held[i], err = p.SearchTraces(ctx, s.request, ids)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	split := exec.TraceSet{}
+	for k, id := range ids {
+		if _, several := soleHolder(held, k); several {
+			split[id] = struct{}{}
+		}
+	}
+	for _, res := range results {
+		if res == nil {
+			continue
+		}
+		s.stats.Add(res.Stats)
+		for i := range res.Traces {
+			if _, ok := split[res.Traces[i].ID]; !ok {
+				s.best = append(s.best, res.Traces[i])
+			}
+		}
+	}
+	err = s.fan.gatherAll(ctx, s.budget, sortedIDs(split), func(v store.View, some []spanid.TraceID) error {
+		res, _, err := exec.SearchTraces(ctx, v, s.query, some, searchOptions(&s.request, s.budget))
+		if err == nil {
+			s.stats.Add(res.Stats)
+			s.best = append(s.best, res.Traces...)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(s.best, func(a, b exec.TraceRow) int {
+		return cmp.Or(cmp.Compare(b.StartNano, a.StartNano), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	if len(s.best) > s.request.Limit {
+		clear(s.best[s.request.Limit:])
+		s.best = s.best[:s.request.Limit]
+	}
+	return nil
+}

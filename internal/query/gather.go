@@ -1,0 +1,152 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/store/gathered"
+	"github.com/bramble-tracing/bramble/internal/traceql/exec"
+)
+
+// gather brings together the spans of traces from all agents. release gives their memory back.
+func (f *fan) gather(ctx context.Context, budget *memlimit.Budget, ids []spanid.TraceID, maxTraceBytes int64) (all []*Fragments, release func(), err error) {
+	var (
+		mu   sync.Mutex
+		held int64
+	)
+	take := func(n int64) error {
+		n *= gatherCopies
+		if !budget.TryAcquire(n) {
+			return fmt.Errorf("the spans of %d traces do not fit: %w", len(ids), exec.ErrBudget)
+		}
+		mu.Lock()
+		held += n
+		mu.Unlock()
+		return nil
+	}
+	release = func() { budget.Release(held) }
+	all = make([]*Fragments, len(f.nodes))
+	err = f.each(ctx, func(ctx context.Context, i int, p Peer) error {
+		var err error
+		all[i], err = p.Fragments(ctx, FragmentsRequest{IDs: ids, MaxTraceBytes: maxTraceBytes, Client: f.client}, take)
+		return err
+	})
+	if err != nil {
+		release()
+		return nil, func() {}, err
+	}
+	return all, release, nil
+}
+
+// gatherCopies is in how many forms gathered spans are there at a time: as received and merged.
+const gatherCopies = 2
+
+func batches(all []*Fragments) []*store.Batch {
+	out := make([]*store.Batch, 0, len(all))
+	for _, f := range all {
+		if f != nil {
+			out = append(out, &f.Batch)
+		}
+	}
+	return out
+}
+
+// gatherPage is how many traces are brought together at a time.
+const gatherPage = 256
+
+// gatherAll calls use with views of the traces, page by page. A page that does not fit into the budget is halved.
+func (f *fan) gatherAll(ctx context.Context, budget *memlimit.Budget, ids []spanid.TraceID, use func(v store.View, ids []spanid.TraceID) error) error {
+	for page := gatherPage; len(ids) > 0; {
+		n := min(page, len(ids))
+		all, release, err := f.gather(ctx, budget, ids[:n], 0)
+		if KindOf(err) == KindOverloaded && n > 1 {
+			page = n / 2
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = use(gathered.New(batches(all)...), ids[:n])
+		release()
+		if err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// split finds which traces have spans at several agents.
+func (f *fan) split(ctx context.Context, ids []spanid.TraceID) (exec.TraceSet, error) {
+	out := exec.TraceSet{}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	held := make([][]bool, len(f.nodes))
+	err := f.each(ctx, func(ctx context.Context, i int, p Peer) error {
+		var err error
+		held[i], err = p.Holds(ctx, ids, f.client)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for k, id := range ids {
+		if _, several := soleHolder(held, k); several {
+			out[id] = struct{}{}
+		}
+	}
+	return out, nil
+}
+
+// soleHolder returns the one agent with spans of the k-th trace, -1 for none, or that there are several.
+func soleHolder(held [][]bool, k int) (node int, several bool) {
+	node = -1
+	for i := range held {
+		if k >= len(held[i]) || !held[i][k] {
+			continue
+		}
+		if node >= 0 {
+			return -1, true
+		}
+		node = i
+	}
+	return node, false
+}
+
+// candidates joins the traces that agents list for a query over whole traces.
+func (f *fan) candidates(ctx context.Context, budget *memlimit.Budget, r CandidatesRequest) (split exec.TraceSet, release func(), err error) {
+	lists := make([]*exec.CandidateList, len(f.nodes))
+	err = f.each(ctx, func(ctx context.Context, i int, p Peer) error {
+		var err error
+		lists[i], err = p.Candidates(ctx, r)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	all := exec.TraceSet{}
+	for _, l := range lists {
+		if l == nil {
+			continue
+		}
+		for _, c := range l.Candidates {
+			all[c.ID] = struct{}{}
+		}
+	}
+	const idBytes = 96
+	n := int64(len(all)) * idBytes
+	if !budget.TryAcquire(n) {
+		return nil, nil, fmt.Errorf("%d traces may match: %w", len(all), exec.ErrBudget)
+	}
+	split, err = f.split(ctx, sortedIDs(all))
+	if err != nil {
+		budget.Release(n)
+		return nil, nil, err
+	}
+	return split, func() { budget.Release(n) }, nil
+}

@@ -1,0 +1,170 @@
+package query
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/store/gathered"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+	"github.com/bramble-tracing/bramble/internal/traceql/exec"
+)
+
+// local answers from one view. Its results are valid as long as the view is.
+type local struct {
+	service *Service
+	view    store.View
+	budget  *memlimit.Budget
+}
+
+var _ Peer = (*local)(nil)
+
+func (l *local) Node() string { return "" }
+
+func (l *local) Holds(ctx context.Context, ids []spanid.TraceID, _ string) ([]bool, error) {
+	return exec.Holds(ctx, l.view, ids, l.budget)
+}
+
+func (l *local) Fragments(ctx context.Context, r FragmentsRequest, take func(int64) error) (*Fragments, error) {
+	out := &Fragments{}
+	for _, id := range r.IDs {
+		t, err := l.view.Trace(ctx, id, r.MaxTraceBytes)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := take(gathered.Weight(&t.Batch)); err != nil {
+			return nil, err
+		}
+		out.InspectedBytes += t.InspectedBytes
+		if t.Partial != "" {
+			out.Partial = t.Partial
+		}
+		if t.Missing != "" {
+			out.Missing = t.Missing
+		}
+		out.Append(&t.Batch)
+	}
+	return out, nil
+}
+
+// Append adds the spans of src, whose strings are shared.
+func (f *Fragments) Append(src *store.Batch) {
+	dst := &f.Batch
+	r, s := int32(len(dst.Resources)), int32(len(dst.Scopes)) //nolint:gosec // As many as spans at most.
+	dst.Resources = append(dst.Resources, src.Resources...)
+	dst.Scopes = append(dst.Scopes, src.Scopes...)
+	n := len(dst.Spans)
+	dst.Spans = append(dst.Spans, src.Spans...)
+	for i := n; i < len(dst.Spans); i++ {
+		dst.Spans[i].Resource += r
+		dst.Spans[i].Scope += s
+	}
+}
+
+func (l *local) Candidates(ctx context.Context, r CandidatesRequest) (*exec.CandidateList, error) {
+	switch {
+	case r.Search != nil:
+		p, err := compileSearch(*r.Search)
+		if err != nil {
+			return nil, err
+		}
+		o := searchOptions(r.Search, l.budget)
+		return exec.Candidates(ctx, l.view, p, o)
+	case r.Metrics != nil:
+		p, err := compileMetrics(r.Metrics.Query)
+		if err != nil {
+			return nil, err
+		}
+		return candidateList(exec.MetricsCandidates(ctx, l.view, p, metricsOptions(r.Metrics, l.budget)))
+	case r.Names != nil:
+		o, err := l.service.tagOptions(r.Names.Query, r.Names.StartNano, r.Names.EndNano, 0)
+		if err != nil {
+			return nil, err
+		}
+		o.Budget = l.budget
+		return candidateList(exec.TagCandidates(ctx, l.view, o))
+	case r.Values != nil:
+		o, err := l.service.tagOptions(r.Values.Query, r.Values.StartNano, r.Values.EndNano, 0)
+		if err != nil {
+			return nil, err
+		}
+		o.Budget = l.budget
+		return candidateList(exec.TagCandidates(ctx, l.view, o))
+	}
+	return nil, Invalidf("candidates of what?")
+}
+
+func candidateList(ids []spanid.TraceID, err error) (*exec.CandidateList, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := &exec.CandidateList{Candidates: make([]exec.Candidate, len(ids))}
+	for i, id := range ids {
+		out.Candidates[i].ID = id
+	}
+	return out, nil
+}
+
+func searchOptions(r *SearchRequest, budget *memlimit.Budget) exec.SearchOptions {
+	return exec.SearchOptions{
+		Limit: r.Limit, SpansPerSpanSet: r.SpansPerSpanSet, Start: clampNano(r.StartNano), End: clampNano(r.EndNano), Budget: budget,
+	}
+}
+
+func metricsOptions(r *MetricsRequest, budget *memlimit.Budget) exec.MetricsOptions {
+	return exec.MetricsOptions{
+		Start: clampNano(r.StartNano), End: clampNano(r.EndNano), Step: r.Step, Instant: r.Instant,
+		MaxSeries: r.MaxSeries, Exemplars: r.Exemplars, Budget: budget,
+	}
+}
+
+func (l *local) SearchTraces(ctx context.Context, r SearchRequest, ids []spanid.TraceID) (*exec.SearchResult, []bool, error) {
+	p, err := compileSearch(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	return exec.SearchTraces(ctx, l.view, p, ids, searchOptions(&r, l.budget))
+}
+
+func (l *local) MetricsPartial(ctx context.Context, r MetricsRequest, skip exec.TraceSet) (*exec.Partial, error) {
+	p, err := compileMetrics(r.Query)
+	if err != nil {
+		return nil, err
+	}
+	o := metricsOptions(&r, l.budget)
+	o.Skip = skip
+	return exec.MetricsPartial(ctx, l.view, p, o)
+}
+
+func (l *local) TagNames(ctx context.Context, r TagNamesRequest, skip exec.TraceSet) (*exec.TagNamesResult, error) {
+	o, err := l.service.tagOptions(r.Query, r.StartNano, r.EndNano, r.Limit)
+	if err != nil {
+		return nil, err
+	}
+	o.Budget, o.Skip = l.budget, skip
+	return exec.TagNames(ctx, l.view, r.Scope, o)
+}
+
+func (l *local) TagValues(ctx context.Context, r TagValuesRequest, skip exec.TraceSet) (*exec.TagValuesResult, error) {
+	attr, o, err := l.service.valueOptions(&r)
+	if err != nil {
+		return nil, err
+	}
+	o.Budget, o.Skip = l.budget, skip
+	return exec.TagValues(ctx, l.view, attr, o)
+}
+
+// valueOptions decodes a request for values.
+func (s *Service) valueOptions(r *TagValuesRequest) (ast.Attr, exec.TagOptions, error) {
+	attr, err := tagAttr(*r)
+	if err != nil {
+		return attr, exec.TagOptions{}, err
+	}
+	o, err := s.tagOptions(r.Query, r.StartNano, r.EndNano, r.Limit)
+	return attr, o, err
+}
