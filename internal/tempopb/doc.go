@@ -2,7 +2,7 @@
 // 2.1 and 2.2).
 //
 // tempo.proto is ours, written from the contract's table of names and field numbers; tempo.pb.go and tempo_grpc.pb.go
-// are generated from it by the program in gen, which is a module of its own so that its compiler and plugins, pinned
+// are generated from it by tools/protogen, which is a module of its own so that its compiler and plugins, pinned
 // there, do not become dependencies of the binary. It needs neither protoc nor a network once its modules are in the
 // cache:
 //
@@ -13,5 +13,5 @@
 //
 // JSON is not protojson's here: see internal/tempoapi, which writes the dialect of C-05.
 //
-//go:generate go run -C gen . .. tempo.proto
+//go:generate go run -C ../../tools/protogen . ../../internal/tempopb tempo.proto
 package tempopb

@@ -1,5 +1,5 @@
-// The code generator of tempopb, a module of its own: see main.go.
-module github.com/bramble-tracing/bramble/internal/tempopb/gen
+// The code generator of our .proto files, a module of its own: see main.go.
+module github.com/bramble-tracing/bramble/tools/protogen
 
 go 1.26.0
 
