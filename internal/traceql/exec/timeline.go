@@ -26,7 +26,7 @@ func NewTimeline(start, end int64, step time.Duration, instant bool) (Timeline, 
 		return Timeline{}, fmt.Errorf("metrics range from %d to %d: the end must not be before the start", start, end)
 	}
 	if instant {
-		return Timeline{Start: start, Step: max(end-start, 1), N: 1, Instant: true}, nil
+		return Timeline{Start: start, Step: end - start, N: 1, Instant: true}, nil
 	}
 	if step <= 0 {
 		return Timeline{}, errors.New("the step of a metrics query must be above 0")
@@ -74,8 +74,8 @@ func (t *Timeline) window() window {
 // millis returns the time of a bucket's sample.
 func (t *Timeline) millis(i int) int64 { return (t.Start + int64(i+1)*t.Step) / 1e6 }
 
-// seconds is what rate divides by.
-func (t *Timeline) seconds() float64 { return float64(t.Step) / float64(time.Second) }
+// seconds is what rate divides by: for an instant query of a single moment the shortest time there is.
+func (t *Timeline) seconds() float64 { return float64(max(t.Step, 1)) / float64(time.Second) }
 
 // DefaultStep returns the step of a range whose request gives none (contract 6.4): about 240 points.
 func DefaultStep(r time.Duration) time.Duration {

@@ -276,7 +276,11 @@ func metricsLines(res *exec.MetricsResult, o *exec.MetricsOptions) ([]string, er
 		line := "{" + attrText(s.Labels) + "}"
 		values := slices.Repeat([]float64{math.NaN()}, t.N)
 		for _, p := range s.Samples {
-			values[(p.Millis*1e6-t.Start+t.Step-1)/t.Step-1] = p.Value
+			k := int64(0)
+			if !o.Instant {
+				k = (p.Millis*1e6-t.Start+t.Step-1)/t.Step - 1
+			}
+			values[k] = p.Value
 		}
 		var lineSb219 strings.Builder
 		for _, v := range values {
