@@ -28,6 +28,7 @@ type Policies struct {
 	needStart, needEnd, needBytes bool
 	perService                    int // how many there are
 	cache                         summaries
+	drops                         *Policies // those of type drop alone, if there is one of type min_per_service
 }
 
 // Names returns the names of the policies in the order in which they are asked.
@@ -94,6 +95,13 @@ func Compile(cfg Config) (*Policies, error) {
 	c.out.nodes = slices.Concat(drops, others)
 	if err := errors.Join(c.errs...); err != nil {
 		return nil, err
+	}
+	if c.out.perService > 0 && len(drops) > 0 {
+		only := Config{Policies: slices.DeleteFunc(slices.Clone(cfg.Policies), func(p Policy) bool { return p.Type != Drop })}
+		var err error
+		if c.out.drops, err = Compile(only); err != nil {
+			return nil, err
+		}
 	}
 	return c.out, nil
 }
@@ -163,6 +171,10 @@ func (c *compiler) node(path string, p *Policy, at place) (*node, error) {
 	case BytesLimiting:
 		b := p.BytesLimiting
 		return c.limit(limit{rate: b.BytesPerSecond, burst: b.BurstCapacity, bytes: true}, "bytes_per_second")
+	case MinPerService:
+		if at != top {
+			return nil, fmt.Errorf("type %s cannot stand %s: it promises a number of traces, whatever other policies say", p.Type, placeNames[at])
+		}
 	case OTTLCondition:
 		return nil, fmt.Errorf("type ottl_condition is %w: OTTL conditions are evaluated on spans as they pass by, not on stored columns; say the same with type traceql, or leave store out", ErrUnsupported)
 	}

@@ -147,14 +147,7 @@ func neighbours(ctx context.Context, u *store.Undecided, seconds map[int64]bool)
 			if err := readIDs(ctx, p, g, &sel, &v); err != nil {
 				return nil, nil, err
 			}
-			last := ""
-			for i := range v.Rows() {
-				text := v.At(i).Str
-				if i > 0 && text == last {
-					continue
-				}
-				last = text
-				id := parseShort(text)
+			for _, id := range appendIDs(nil, &v) {
 				if _, ok := slices.BinarySearchFunc(u.Traces, id, compareIDs); !ok {
 					found[id] = struct{}{}
 				}

@@ -14,8 +14,8 @@ import (
 )
 
 // perService is the policy min_per_service. A trace counts for every service that has a span in it, in the window in
-// which that span starts. Of the traces that count for a service in a window those with the smallest hashes are sampled:
-// which these are does not change when others are dropped.
+// which that span starts. Of the traces that count for a service in a window, and that no policy of type drop drops,
+// those with the smallest hashes are sampled: which these are does not change when others are gone.
 type perService struct {
 	marking
 	traces int
@@ -126,9 +126,16 @@ func (p *perService) summaryOf(ctx context.Context, sc *scan, part store.Part, k
 			return s, nil
 		}
 	}
+	dropped, err := sc.policies.droppedIn(ctx, sc.view, part)
+	if err != nil {
+		return nil, err
+	}
 	s := summary{}
 	salted := saltHash("")
-	err := p.eachRow(ctx, part, func(q quota, id spanid.TraceID) {
+	err = p.eachRow(ctx, part, func(q quota, id spanid.TraceID) {
+		if dropped != nil && dropped(&id) {
+			return
+		}
 		if s[q] == nil {
 			s[q] = &smallest{}
 		}
@@ -173,6 +180,43 @@ func (p *perService) eachRow(ctx context.Context, part store.Part, f func(q quot
 		}
 	}
 	return nil
+}
+
+// droppedIn tells the traces of a part that policies of type drop drop; nil if there are no such policies.
+func (p *Policies) droppedIn(ctx context.Context, view store.View, part store.Part) (func(*spanid.TraceID) bool, error) {
+	if p.drops == nil {
+		return nil, nil //nolint:nilnil // as documented
+	}
+	ids, err := tracesOf(ctx, part)
+	if err != nil {
+		return nil, err
+	}
+	t, err := p.drops.scan(ctx, view, []store.Part{part}, ids)
+	if err != nil {
+		return nil, err
+	}
+	o := &outcome{policies: p.drops, t: t}
+	return func(id *spanid.TraceID) bool {
+		i := t.find(id)
+		return i >= 0 && o.decide(int(i)) != nil
+	}, nil
+}
+
+// tracesOf lists the traces of a part in ascending order.
+func tracesOf(ctx context.Context, part store.Part) ([]spanid.TraceID, error) {
+	info := part.Info()
+	var ids []spanid.TraceID
+	var v store.Vector
+	for g := range info.Granules() {
+		var sel store.Bitmap
+		sel.Fill(info.GranuleLen(g))
+		if err := readIDs(ctx, part, g, &sel, &v); err != nil {
+			return nil, err
+		}
+		ids = appendIDs(ids, &v)
+	}
+	slices.SortFunc(ids, compareIDs)
+	return slices.Compact(ids), nil
 }
 
 func (c *summaries) get(key summaryKey) (summary, bool) {

@@ -135,13 +135,7 @@ func (pv *preview) undecided(ctx context.Context, p store.Part) ([]spanid.TraceI
 		if err := readIDs(ctx, p, g, &sel, &v); err != nil {
 			return nil, err
 		}
-		last := ""
-		for i := range v.Rows() {
-			if text := v.At(i).Str; i == 0 || text != last {
-				last = text
-				out = append(out, parseShort(text))
-			}
-		}
+		out = appendIDs(out, &v)
 	}
 	slices.SortFunc(out, compareIDs)
 	return slices.Compact(out), nil

@@ -81,6 +81,18 @@ func readIDs(ctx context.Context, p store.Part, granule int, sel *store.Bitmap, 
 	return nil
 }
 
+// appendIDs appends the trace ids of a column, those in a row once.
+func appendIDs(dst []spanid.TraceID, v *store.Vector) []spanid.TraceID {
+	last := ""
+	for i := range v.Rows() {
+		if text := v.At(i).Str; i == 0 || text != last {
+			last = text
+			dst = append(dst, parseShort(text))
+		}
+	}
+	return dst
+}
+
 // parseShort reads the text form of the column trace:id: hex without leading zeros. The store wrote it, so nothing is
 // checked.
 func parseShort(s string) (id spanid.TraceID) {
