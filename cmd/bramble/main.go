@@ -61,7 +61,7 @@ func run() int {
 // command is the Collector's command line with our own commands.
 func command() *cobra.Command {
 	root := otelcol.NewCommand(settings())
-	root.AddCommand(configCommand())
+	root.AddCommand(configCommand(), samplingCommand())
 	return root
 }
 

@@ -1,6 +1,7 @@
 package tailsamplingprocessor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -86,6 +87,19 @@ func (c *Config) Validate() error {
 	}
 	_, err := sampling.Compile(c.Config)
 	return err //nolint:wrapcheck // the path is in it
+}
+
+// Check reads policies_file, for `bramble config check`.
+func (c *Config) Check(context.Context) error {
+	if c.PoliciesFile == "" {
+		return nil
+	}
+	content, err := (&policiesFile{path: c.PoliciesFile}).read()
+	if err != nil {
+		return err
+	}
+	_, err = compileFile(content)
+	return err
 }
 
 // Ignored lists the settings that were given and have no effect with a store.
