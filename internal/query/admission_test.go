@@ -58,13 +58,81 @@ func TestQueueIsBounded(t *testing.T) {
 			go func() { errs <- a.acquire(t.Context(), "x") }()
 		}
 		synctest.Wait()
-		require.ErrorIs(t, a.acquire(t.Context(), "y"), ErrOverloaded)
+		require.ErrorIs(t, a.acquire(t.Context(), "x"), ErrOverloaded)
 		for range 2 {
 			a.leave("x")
 			require.NoError(t, <-errs)
 		}
 		a.leave("x")
 		require.NoError(t, a.acquire(t.Context(), "y"))
+	})
+}
+
+// TestFullQueue: who fills the queue is refused, and not who comes next, as long as that one has less waiting.
+func TestFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(1, 4)
+		require.NoError(t, a.acquire(t.Context(), "holder"))
+		type outcome struct {
+			client string
+			err    error
+		}
+		done := make(chan outcome, 10)
+		ask := func(client string) {
+			go func() { done <- outcome{client, a.acquire(t.Context(), client)} }()
+			synctest.Wait()
+		}
+		for i := range 4 {
+			ask("greedy\x00name " + strconv.Itoa(i)) // With a new name each time.
+		}
+		ask("modest")
+		require.Equal(t, ErrOverloaded, (<-done).err)
+		ask("modest") // Now two each.
+		require.Equal(t, ErrOverloaded, (<-done).err)
+		ask("modest")
+		require.Equal(t, outcome{"modest", ErrOverloaded}, <-done)
+		_, waiting := a.load()
+		require.Equal(t, 4, waiting)
+		a.leave("holder")
+		var order []string
+		for range 4 {
+			o := <-done
+			require.NoError(t, o.err)
+			order = append(order, addressOf(o.client))
+			a.leave(o.client)
+		}
+		require.Equal(t, []string{"greedy", "modest", "greedy", "modest"}, order)
+		require.Empty(t, a.turn)
+		require.Empty(t, a.queues)
+	})
+}
+
+// TestAddressesTakeTurns: an address gets no more by many names, and its own clients take turns, too.
+func TestAddressesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(1, 100)
+		require.NoError(t, a.acquire(t.Context(), "holder"))
+		var (
+			order []string
+			mu    sync.Mutex
+			wg    sync.WaitGroup
+		)
+		for _, client := range []string{"g\x00ann", "g\x00ann", "g\x00bob", "g\x00cid", "script"} {
+			wg.Go(func() {
+				if err := a.acquire(t.Context(), client); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				order = append(order, client)
+				mu.Unlock()
+				a.leave(client)
+			})
+			synctest.Wait()
+		}
+		a.leave("holder")
+		wg.Wait()
+		require.Equal(t, []string{"g\x00ann", "script", "g\x00bob", "g\x00cid", "g\x00ann"}, order)
 	})
 }
 

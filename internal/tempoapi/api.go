@@ -144,8 +144,8 @@ func (w *statusWriter) begin() {
 // Unwrap is for http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// clientOf names who asks, so that clients take turns: the user that Grafana forwards and the tenant, if any, and
-// the address. What a client can forge only splits his own share of the queue, which is bounded as a whole.
+// clientOf names who asks, so that clients take turns: the address, and behind a NUL the user that Grafana forwards and
+// the tenant, if any. Addresses take turns first (query's admission), so who invents names splits his own share only.
 func clientOf(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

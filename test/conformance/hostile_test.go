@@ -155,7 +155,7 @@ func (w *world) rawStatus(t *testing.T, request string) int {
 	t.Helper()
 	conn, err := net.Dial("tcp", w.QueryAddr())
 	require.NoError(t, err)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
 	_, err = io.WriteString(conn, request)
 	if err != nil {
@@ -233,7 +233,7 @@ func slowHeaders(t *testing.T, w *world) {
 	for i := range conns {
 		conn, err := net.Dial("tcp", w.QueryAddr())
 		require.NoError(t, err)
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		_, err = io.WriteString(conn, "GET /api/search HTTP/1.1\r\nHost: x\r\nX-A: ")
 		require.NoError(t, err)
 		conns[i] = conn
@@ -270,7 +270,7 @@ func manyConnections(t *testing.T, w *world) {
 	for i := range conns {
 		c, err := net.Dial("tcp", w.QueryAddr())
 		require.NoError(t, err)
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		conns[i] = c
 	}
 	for range 2 {

@@ -65,7 +65,7 @@ func (s *sender) worker(ctx context.Context, gen *testkit.Generator, begin time.
 	defer tick.Stop()
 	for {
 		for s.sent.Load() < int64(time.Since(begin).Seconds()*float64(s.rate)) && ctx.Err() == nil {
-			if err := s.send(gen); err != nil {
+			if err := s.send(gen); err != nil { //nolint:contextcheck // What is begun is acknowledged.
 				return err
 			}
 		}
