@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 	telemetry "github.com/bramble-tracing/bramble/components/telemetry"
 	tracemetricsconnector "github.com/bramble-tracing/bramble/components/tracemetricsconnector"
+	traceownerconnector "github.com/bramble-tracing/bramble/components/traceownerconnector"
 	forwardconnector "go.opentelemetry.io/collector/connector/forwardconnector"
 	spanmetricsconnector "github.com/open-telemetry/opentelemetry-collector-contrib/connector/spanmetricsconnector"
 	servicegraphconnector "github.com/open-telemetry/opentelemetry-collector-contrib/connector/servicegraphconnector"
@@ -167,6 +168,7 @@ func components() (otelcol.Factories, error) {
 
 	factories.Connectors, err = otelcol.MakeFactoryMap[connector.Factory](
 		tracemetricsconnector.NewFactory(),
+		traceownerconnector.NewFactory(),
 		forwardconnector.NewFactory(),
 		spanmetricsconnector.NewFactory(),
 		servicegraphconnector.NewFactory(),
@@ -176,6 +178,7 @@ func components() (otelcol.Factories, error) {
 	}
 	factories.ConnectorModules = makeModulesMap(factories.Connectors, map[component.Type]string{
 		tracemetricsconnector.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
+		traceownerconnector.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
 		forwardconnector.NewFactory().Type(): "go.opentelemetry.io/collector/connector/forwardconnector v0.158.0",
 		spanmetricsconnector.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/connector/spanmetricsconnector v0.158.0",
 		servicegraphconnector.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/connector/servicegraphconnector v0.158.0",

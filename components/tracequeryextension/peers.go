@@ -103,6 +103,15 @@ func (p *peering) close() error {
 	return err
 }
 
+// Members lists the agents, this one included, and says whether peers are configured. Who gives spans to the agents that
+// own them needs it.
+func (e *queryExtension) Members() (members []federation.Member, configured bool) {
+	if e.peers == nil {
+		return nil, false
+	}
+	return e.peers.peers.Members(), true
+}
+
 // resolver is the configured way to find agents.
 func (c *PeersConfig) resolver() (federation.Resolver, error) {
 	switch {

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,7 +33,7 @@ var listeners = map[string]map[string][]listener{
 		"zipkin": {{path: []string{"endpoint"}}},
 	},
 	"extensions": {
-		"trace_query":  {{path: []string{"endpoint"}}},
+		"trace_query":  {{path: []string{"endpoint"}}, {path: []string{"peers", "server", "endpoint"}, needs: []string{"peers", "server"}}},
 		"zpages":       {{path: []string{"endpoint"}}},
 		"health_check": {{path: []string{"endpoint"}}},
 		"pprof":        {{path: []string{"endpoint"}}},
@@ -91,8 +93,27 @@ func newLayout(tb testing.TB, files []string, data string) layout {
 			}
 		}
 	}
+	l.movePeers(tb, merged)
 	l.moveMetrics(tb, merged)
 	return l
+}
+
+// movePeers makes those settings follow that name the ports of peers' listeners.
+func (l *layout) movePeers(tb testing.TB, merged tree) {
+	tb.Helper()
+	port := func(key string) int {
+		_, text, err := net.SplitHostPort(l.addrs[key])
+		require.NoError(tb, err)
+		n, err := strconv.Atoi(text)
+		require.NoError(tb, err)
+		return n
+	}
+	if has(merged, []string{"extensions", "trace_query", "peers", "dns"}) {
+		set(l.overlay, port("extensions::trace_query::peers::server"), "extensions", "trace_query", "peers", "dns", "port")
+	}
+	if has(merged, []string{"connectors", "trace_owner"}) && has(merged, []string{"receivers", "otlp/peer"}) {
+		set(l.overlay, port("receivers::otlp/peer::protocols::grpc"), "connectors", "trace_owner", "port")
+	}
 }
 
 // moveMetrics gives the process's own metrics, which are on port 8888 also when no configuration says so, a free port.
