@@ -300,7 +300,7 @@ func query(t *testing.T, base, promQL string) []promSeries {
 }
 
 // TestRealPrometheus sends what the connector makes by contrib's remote-write exporter to a real Prometheus, and asks it
-// what Grafana asks (A-30, A-31, A-33).
+// what Grafana asks (A-30 to A-34).
 func TestRealPrometheus(t *testing.T) {
 	base := prometheus(t)
 	exp := remoteWriteExporter(t, base+"/api/v1/write")
@@ -348,6 +348,7 @@ func TestRealPrometheus(t *testing.T) {
 			assert.InDelta(t, kinds[int32(kind)], s.number(t), 0, s.Metric["span_kind"]) //nolint:gosec // An index.
 		}
 	})
+	t.Run("service graph of the reference topology", func(t *testing.T) { serviceGraphOfReference(t, base, batch) })
 	t.Run("service graph", func(t *testing.T) { // A-30
 		for _, q := range []string{
 			`sum by (client, server, client_service_namespace, server_service_namespace) (rate(traces_service_graph_request_total[1h]))`,
