@@ -36,15 +36,15 @@ type metricsConnector struct {
 
 	aggregator *tracemetrics.Aggregator
 	// retainer pins, deciding tells whether traces are sampled away. They are nil if the store cannot.
-	retainer store.Retainer
-	deciding store.Deciding
-	release    func() error
-	telemetry  *metadata.TelemetryBuilder
-	unobserve  func()
-	failed     atomic.Int64
-	pinned     atomic.Int64
-	unpinned   atomic.Int64 // traces that the store refused to pin
-	rows       sync.Pool // *pipelineRows
+	retainer  store.Retainer
+	deciding  store.Deciding
+	release   func() error
+	telemetry *metadata.TelemetryBuilder
+	unobserve func()
+	failed    atomic.Int64
+	pinned    atomic.Int64
+	unpinned  atomic.Int64 // traces that the store refused to pin
+	rows      sync.Pool    // *pipelineRows
 
 	stop chan struct{}
 	done chan struct{}
