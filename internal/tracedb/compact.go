@@ -31,7 +31,7 @@ const (
 	mergeFanIn           = 4 // blocks of a merge at most, in units of MinBlocks
 	mergeMaxRows         = 20_000_000
 	bytesPerTrace        = 2048 // of the memory of the store, for a trace of a merge
-	mergeGrace           = time.Minute
+	mergeGrace           = 10 * time.Minute
 )
 
 func (o *CompactionOptions) setDefaults(maxSize int64) error {
@@ -76,7 +76,7 @@ func (db *DB) mergePlan(s *state) []compact.Job {
 			continue // It is repaired or moved away first.
 		}
 		blocks = append(blocks, compact.Block{
-			ID: b.id, Level: m.Level, Newest: newestOf(m.MaxEnd, storedAt(m, now)), Rows: m.Rows, Traces: m.Traces,
+			ID: b.id, Level: m.Level, Newest: newestOf(m.MaxEnd, storedAt(m, now)), Stored: storedAt(m, now), Rows: m.Rows, Traces: m.Traces,
 			Hidden: len(b.hidden), Bytes: m.Bytes(), Waiting: waits && b.undecided(),
 		})
 	}

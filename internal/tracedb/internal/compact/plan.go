@@ -15,6 +15,8 @@ type Block struct {
 	Level int
 	// Newest is when the newest span ended, but not later than when it was stored.
 	Newest time.Time
+	// Stored is when the newest spans were written the first time, later than Newest for spans that come late.
+	Stored time.Time
 	// Rows and Traces that the block has, and how many of the rows are hidden.
 	Rows, Traces, Hidden int
 	Bytes                int64 // on disk
@@ -37,7 +39,7 @@ type Limits struct {
 	// written anew within another window, also alone.
 	Decides bool
 	Window  time.Duration
-	// Grace is how long an hour or a day that is over is left alone, as its last block may be on its way.
+	// Grace is how long after its last block, and its end, an hour or a day counts as over.
 	Grace time.Duration
 }
 
@@ -56,7 +58,7 @@ func Plan(l Limits, now time.Time, blocks []Block) []Job {
 	var jobs []Job
 	var rest []Block
 	for _, hour := range split(blocks, func(b *Block) (time.Time, bool) { return b.Newest.UTC().Truncate(time.Hour), b.Level == 0 }) {
-		over := now.Sub(hour[0].Newest.UTC().Truncate(time.Hour).Add(time.Hour)) >= l.Grace
+		over := p.over(hour, time.Hour)
 		made, left := p.batches(hour, 1, func(batch []Block) bool { return len(batch) >= l.MinBlocks || over && len(batch) > 1 })
 		jobs = append(jobs, made...)
 		if over {
@@ -87,9 +89,19 @@ func (p *planner) tooNew(b Block) bool {
 	return b.Waiting || p.l.Decides && p.now.Sub(b.Newest) < p.l.Window
 }
 
+// over reports whether no more blocks of an hour or a day are to be expected.
+func (p *planner) over(blocks []Block, period time.Duration) bool {
+	last := blocks[0].Newest.UTC().Truncate(period).Add(period)
+	for i := range blocks {
+		if blocks[i].Stored.After(last) {
+			last = blocks[i].Stored
+		}
+	}
+	return p.now.Sub(last) >= p.l.Grace
+}
+
 // dayDue reports whether blocks of a day are to become one.
 func (p *planner) dayDue(batch []Block) bool {
-	last := &batch[len(batch)-1]
 	hidden, rows := 0, 0
 	for i := range batch {
 		hidden += batch[i].Hidden
@@ -101,8 +113,7 @@ func (p *planner) dayDue(batch []Block) bool {
 	if len(batch) < 2 {
 		return false
 	}
-	over := p.now.Sub(last.Newest.UTC().Truncate(24*time.Hour).Add(24*time.Hour)) >= p.l.Grace
-	return over || len(batch) >= 2*p.l.MinBlocks || rows >= p.l.MaxRows/2
+	return p.over(batch, 24*time.Hour) || len(batch) >= 2*p.l.MinBlocks || rows >= p.l.MaxRows/2
 }
 
 // batches cuts blocks, oldest first, into merges within the limits. left are those of which none is due.

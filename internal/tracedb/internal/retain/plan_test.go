@@ -47,3 +47,32 @@ func TestPlan(t *testing.T) {
 	}
 	require.Equal(t, "new", blocks[0].ID, "the input is left alone")
 }
+
+func TestLeaving(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	item := func(id string, age time.Duration, traces int) Item {
+		return Item{ID: id, Newest: now.Add(-age), Traces: traces}
+	}
+	items := []Item{item("new", 59*time.Minute, 1), item("old", 3*time.Hour, 10), item("at", time.Hour, 5), item("older", 4*time.Hour, 10)}
+	for name, tc := range map[string]struct {
+		recent time.Duration
+		max    int
+		items  []Item
+		want   string
+	}{
+		"nothing":       {time.Hour, 100, nil, ""},
+		"oldest first":  {time.Hour, 100, items, "older old at"},
+		"no window":     {0, 100, items, "older old at new"},
+		"all are young": {5 * time.Hour, 100, items, ""},
+		"so many":       {time.Hour, 20, items, "older old"},
+		"at least one":  {time.Hour, 1, items, "older"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, it := range Leaving(tc.recent, now, tc.max, tc.items) {
+				got = append(got, it.ID)
+			}
+			require.Equal(t, tc.want, strings.Join(got, " "))
+		})
+	}
+}
