@@ -110,6 +110,7 @@ func (v verdict) decision() store.Decision {
 type leaver struct {
 	piece *blockPiece
 	ids   []spanid.TraceID           // traces without a decision
+	pins  map[spanid.TraceID]verdict // those among them that are pinned in another part
 	known map[spanid.TraceID]verdict // those among its traces that were decided by way of another part
 }
 
@@ -223,7 +224,7 @@ func compareIDs(a, b spanid.TraceID) int { return slices.Compare(a[:], b[:]) }
 
 // leaver finds out which traces of a block are to be decided.
 func (db *DB) leaver(ctx context.Context, v *View, b *blockPiece) (*leaver, error) {
-	l := &leaver{piece: b, known: map[spanid.TraceID]verdict{}}
+	l := &leaver{piece: b, known: map[spanid.TraceID]verdict{}, pins: map[spanid.TraceID]verdict{}}
 	o := b.block.Overlay()
 	t := b.block.TraceIndex()
 	before := db.earlier(v, b)
@@ -251,9 +252,13 @@ func (db *DB) leaver(ctx context.Context, v *View, b *blockPiece) (*leaver, erro
 					continue
 				}
 			}
-			if known, ok := before(id); ok {
+			known := before(id)
+			if known.flags.Decided() {
 				l.known[id] = known
 				continue
+			}
+			if known.flags != 0 {
+				l.pins[id] = known
 			}
 			l.ids = append(l.ids, id)
 		}
@@ -261,8 +266,9 @@ func (db *DB) leaver(ctx context.Context, v *View, b *blockPiece) (*leaver, erro
 	return l, nil
 }
 
-// earlier returns a function that finds what was decided about traces by way of other blocks than one.
-func (db *DB) earlier(v *View, but *blockPiece) func(spanid.TraceID) (verdict, bool) {
+// earlier returns a function that finds what was decided about traces by way of other blocks than one, and whether they are
+// pinned there.
+func (db *DB) earlier(v *View, but *blockPiece) func(spanid.TraceID) verdict {
 	var noted, retained []*blockPiece
 	for _, b := range v.s.blocks {
 		if b == but {
@@ -277,23 +283,35 @@ func (db *DB) earlier(v *View, but *blockPiece) func(spanid.TraceID) (verdict, b
 	}
 	gone := db.remembered.Load()
 	split := v.Split()
-	return func(id spanid.TraceID) (verdict, bool) {
+	return func(id spanid.TraceID) (out verdict) {
 		for _, b := range noted {
-			if note, ok := b.block.Overlay().Note(id); ok && note.Flags.Decided() && note.Flags&block.Erased == 0 {
-				return noteVerdict(b.block.Overlay(), note), true
+			note, ok := b.block.Overlay().Note(id)
+			if !ok || note.Flags&block.Erased != 0 {
+				continue
 			}
+			pinned := (out.flags | note.Flags) & block.Pinned
+			if note.Flags.Decided() {
+				out = noteVerdict(b.block.Overlay(), note)
+			}
+			out.flags |= pinned
+		}
+		if out.flags.Decided() {
+			return out
 		}
 		if len(retained) > 0 && split.Has(id) {
 			for _, b := range retained {
 				if got, ok := db.sampled(b, id); ok {
-					return got, true
+					got.flags |= out.flags
+					return got
 				}
 			}
 		}
 		if note, ok := gone.Note(id); ok {
-			return noteVerdict(gone, note), true
+			got := noteVerdict(gone, note)
+			got.flags |= out.flags
+			return got
 		}
-		return verdict{}, false
+		return out
 	}
 }
 
@@ -326,8 +344,15 @@ func (db *DB) noteVerdicts(v *View, leavers []*leaver, verdicts map[spanid.Trace
 	split := v.Split()
 	var torn []spanid.TraceID
 	for id := range verdicts {
-		if split.Has(id) {
-			torn = append(torn, id)
+		if !split.Has(id) {
+			continue
+		}
+		torn = append(torn, id)
+		for _, l := range leavers { // A pin on one fragment is one on all.
+			note, _ := l.piece.block.Overlay().Note(id)
+			v := verdicts[id]
+			v.flags |= (note.Flags | l.pins[id].flags) & block.Pinned
+			verdicts[id] = v
 		}
 	}
 	db.commit.Lock()
@@ -439,19 +464,22 @@ func (l *leaver) overlay(b *blockPiece, verdicts map[spanid.TraceID]verdict, now
 	for i := range e.o.Traces {
 		n := &e.o.Traces[i]
 		n.Flags &^= block.Pending
-		if n.Flags&block.Dropped != 0 {
+		if n.Flags.Hidden() {
 			dropped[n.ID] = struct{}{}
 		}
 	}
 	notes := make([]block.TraceNote, 0, len(l.ids)+len(l.known))
 	add := func(id spanid.TraceID, v verdict) {
-		notes = append(notes, e.note(id, v))
-		if v.flags&block.Dropped != 0 {
+		n := e.note(id, v)
+		notes = append(notes, n)
+		if n.Flags.Hidden() {
 			dropped[id] = struct{}{}
 		}
 	}
 	for _, id := range l.ids {
-		add(id, verdicts[id])
+		v := verdicts[id]
+		v.flags |= l.pins[id].flags
+		add(id, v)
 	}
 	for id, v := range l.known {
 		add(id, v)
