@@ -54,8 +54,6 @@ func (db *DB) append(ctx context.Context, b *store.Batch) error {
 	if err != nil {
 		return err
 	}
-	db.stats.batches.Add(1)
-	db.stats.spans.Add(uint64(len(b.Spans)))
 	db.accepted(b)
 	if _, ok := db.mustCut(live); ok {
 		db.cutIf(live)
@@ -96,6 +94,9 @@ func (db *DB) write(ctx context.Context, rec []byte, b *store.Batch, reserved in
 		return nil, err
 	}
 	db.charge(live, grown, reserved)
+	db.stats.batches.Add(1)
+	db.stats.spans.Add(uint64(len(b.Spans)))
+	db.stats.received.Add(uint64(len(rec)))
 	live.born.CompareAndSwap(0, db.now().UnixNano())
 	return live, nil
 }
@@ -188,6 +189,7 @@ func (db *DB) DeleteTrace(ctx context.Context, id spanid.TraceID) (int, error) {
 	if _, err := db.wal.Append(ctx, deleteRecord(id)); err != nil {
 		return 0, fmt.Errorf("delete trace %s: %w", id, err)
 	}
+	db.stats.received.Add(uint64(len(deleteRecord(id))))
 	if err := db.wal.Sync(); err != nil {
 		call(db.opts.Listener.Error, fmt.Errorf("delete trace %s: %w", id, err))
 	}

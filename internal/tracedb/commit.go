@@ -130,6 +130,6 @@ func (db *DB) leave(p *piece) {
 // still in the state.
 func (db *DB) doom(b *blockPiece) {
 	dir, bytes := b.block.Dir(), b.block.Meta().Bytes()
-	db.doomed.Add(bytes)
+	db.ledger.add(func(l *ledger) { l.doomed += bytes })
 	b.block.OnZero(func() { db.throwAway(dir, bytes) })
 }

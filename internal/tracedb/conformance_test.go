@@ -23,7 +23,10 @@ func open(tb testing.TB, opts tracedb.Options) *tracedb.DB {
 	}
 	db, err := tracedb.Open(tb.Context(), opts)
 	require.NoError(tb, err)
-	tb.Cleanup(func() { require.NoError(tb, db.Close(context.Background())) })
+	tb.Cleanup(func() {
+		requireAccounts(tb, db, opts.FS, opts.Dir)
+		require.NoError(tb, db.Close(context.Background()))
+	})
 	return db
 }
 

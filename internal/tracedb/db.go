@@ -70,8 +70,10 @@ type DB struct {
 	remembered atomic.Pointer[block.Overlay]
 	notes      headNotes
 	trash      trash
-	doomed     atomic.Int64 // bytes of blocks that go as soon as no view uses them
 	losses     losses
+	ledger     ledger
+	// What Open found: bytes of the log, and spans in blocks.
+	logOpened, spansOpened int64
 	replayed   atomic.Bool // the log was read; it may be freed
 
 	// walAtCut is the size of what is left of the log that was there at the last cut.
@@ -101,7 +103,9 @@ type counters struct {
 	flushFailures                         atomic.Uint64
 	repaired, scrubbedBlocks              atomic.Uint64
 	scrubbedBytes                         atomic.Uint64
-	quarantineFreed                       atomic.Uint64
+	quarantineFreed, received             atomic.Uint64
+	quarantinedSpans                      atomic.Uint64
+	removedSpans                          atomic.Int64
 	flushNanos                            atomic.Int64
 	merges, mergedSpans, copiedSpans      atomic.Uint64
 	mergeFailures, decided, keptTraces    atomic.Uint64
@@ -161,7 +165,7 @@ func (db *DB) Stats() Stats {
 		Cuts: c.cuts.Load(), DroppedHeads: c.droppedHeads.Load(), DroppedSpans: c.droppedSpans.Load(),
 		DeletedTraces: c.deletedTraces.Load(), DeletedSpans: c.deletedSpans.Load(),
 		Corruptions: c.corrupts.Load(), Replayed: db.replay,
-		DoomedBytes: db.doomed.Load(), CacheBytes: db.cache.Bytes(), WALLag: db.wal.LastSeq() - min(db.markNow.Load(), db.wal.LastSeq()),
+		DoomedBytes: db.doomedBytes(), CacheBytes: db.cache.Bytes(), WALLag: db.wal.LastSeq() - min(db.markNow.Load(), db.wal.LastSeq()),
 		BlocksWritten: c.blocksWritten.Load(), BlockBytesWritten: c.bytesWritten.Load(), Rewrites: c.rewrites.Load(),
 		FlushTime: time.Duration(c.flushNanos.Load()), DroppedBlocks: c.droppedBlocks.Load(),
 		Quarantined: c.quarantined.Load(), FlushFailures: c.flushFailures.Load(),

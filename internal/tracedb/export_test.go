@@ -1,5 +1,7 @@
 package tracedb
 
+import "time"
+
 // HoldFlush keeps the flusher from working until the returned function is called.
 func (db *DB) HoldFlush() (resume func()) {
 	db.flushing <- struct{}{}
@@ -27,4 +29,21 @@ func (db *DB) CompactionOn() {
 	db.compacting <- struct{}{}
 	db.opts.Compaction.Off = false
 	<-db.compacting
+}
+
+// Quietly calls f while no block is being written. It reports false, and does not call it, if that takes long: a test
+// holds the flusher, or the store is closed and something goes on.
+func (db *DB) Quietly(f func()) bool {
+	for _, busy := range []chan struct{}{db.compacting, db.flushing} {
+		t := time.NewTimer(10 * time.Second)
+		defer t.Stop()
+		select {
+		case busy <- struct{}{}:
+			defer func() { <-busy }()
+		case <-t.C:
+			return false
+		}
+	}
+	f()
+	return true
 }

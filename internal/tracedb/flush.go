@@ -95,6 +95,10 @@ func (db *DB) writeBlock(ctx context.Context, opts block.WriterOptions, fill fun
 	if err != nil {
 		return nil, errors.Join(err, removeBlock(db.opts.FS, db.blockDir(opts.ID)))
 	}
+	db.ledger.add(func(l *ledger) {
+		n := b.Meta().Bytes()
+		l.flow.Written, l.flow.Now, l.writing = l.flow.Written+n, l.flow.Now+n, l.writing+n
+	})
 	return b, nil
 }
 
@@ -292,13 +296,14 @@ func (db *DB) discard(j *job) error {
 		}
 	}
 	dir, bytes := j.block.Dir(), j.block.Meta().Bytes()
-	db.doomed.Add(bytes)
+	db.ledger.add(func(l *ledger) { l.writing, l.doomed = l.writing-bytes, l.doomed+bytes })
 	j.block.OnZero(func() { db.throwAway(dir, bytes) })
 	return j.block.Release()
 }
 
 func (db *DB) blockWritten(j *job) {
 	m := j.block.Meta()
+	db.ledger.add(func(l *ledger) { l.writing -= m.Bytes() })
 	db.stats.blocksWritten.Add(1)
 	db.stats.bytesWritten.Add(uint64(m.Bytes()))
 	db.stats.flushNanos.Add(int64(j.took))

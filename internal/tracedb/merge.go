@@ -412,6 +412,7 @@ func (db *DB) finishMerge(j *job, s *state) (bool, error) {
 		next := newState(old.live, old.frozen, blocks, old.masks)
 		return next, old.split.joined(next, alone)
 	})
+	db.stats.removedSpans.Add(int64(rowsOf(s.blocks) - rowsOf(blocks)))
 	why := DropRewritten
 	if j.block != nil && j.block.Meta().Level > now[0].block.Meta().Level {
 		why = DropMerged
@@ -444,6 +445,15 @@ func (j *job) pinnedMeanwhile(now []*blockPiece) bool {
 		}
 	}
 	return false
+}
+
+// rowsOf counts the spans of blocks that are not hidden.
+func rowsOf(blocks []*blockPiece) int {
+	n := 0
+	for _, b := range blocks {
+		n += b.part.Info().Rows
+	}
+	return n
 }
 
 // inherit returns the new block with those notes of the old ones that are still about something: all but those of

@@ -107,6 +107,8 @@ func (db *DB) openLog(ctx context.Context, blocks []*blockPiece) error {
 	if db.wal, err = wal.Open(db.opts.FS, filepath.Join(db.opts.Dir, walDir), walOpts); err != nil {
 		return err
 	}
+	written, _, now := db.wal.Flow()
+	db.logOpened = now - written
 	s := newState(db.newPiece(), nil, blocks, nil)
 	s.split = newSplitIndex(s, sync.OnceValue(func() traceIDs { return db.splitAmong(blocks) }))
 	releaseAll(blocks)

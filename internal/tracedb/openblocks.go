@@ -53,6 +53,9 @@ func (db *DB) openBlocks(ctx context.Context) ([]*blockPiece, error) {
 			return nil, err
 		default:
 			blocks = append(blocks, b)
+			n := b.block.Meta().Bytes()
+			db.ledger.add(func(l *ledger) { l.flow.Opened, l.flow.Now = l.flow.Opened+n, l.flow.Now+n })
+			db.spansOpened += int64(b.part.Info().Rows)
 		}
 	}
 	for id, why := range bad {

@@ -106,6 +106,9 @@ func (db *DB) quarantineBlock(id string, why error) error {
 		return nil
 	}
 	db.quarantine(id, why)
+	n := bad[0].block.Meta().Bytes()
+	db.ledger.add(func(l *ledger) { l.flow.Moved, l.flow.Now = l.flow.Moved+n, l.flow.Now-n })
+	db.stats.quarantinedSpans.Add(uint64(bad[0].part.Info().Rows))
 	rest := without(s.blocks, bad)
 	err := db.save(rest, db.mark)
 	// Also when the manifest could not be written: it names directories that are not there, which Open knows.

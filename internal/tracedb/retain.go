@@ -87,7 +87,7 @@ func (db *DB) retain() {
 	}
 	db.commit.Unlock()
 	// With a drop on its way there is hope; the next look tells.
-	if reason == "" || !slices.ContainsFunc(plan, func(d retain.Drop) bool { return d.Reason == retain.Disk }) && db.doomed.Load() == 0 {
+	if reason == "" || !slices.ContainsFunc(plan, func(d retain.Drop) bool { return d.Reason == retain.Disk }) && db.doomedBytes() == 0 {
 		db.setDiskFull(reason)
 	}
 }
@@ -199,7 +199,7 @@ func (db *DB) watchDisk() (reason string, missing int64) {
 		call(db.opts.Listener.Error, err)
 		return "", 0
 	}
-	return reason, missing - db.doomed.Load()
+	return reason, missing - db.doomedBytes()
 }
 
 // lowDisk says why the disk is too full, if it is.

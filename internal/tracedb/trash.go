@@ -49,7 +49,9 @@ func (db *DB) emptyTrash() error {
 			db.trash.mu.Unlock()
 			continue
 		}
-		db.doomed.Add(-d.bytes)
+		db.ledger.add(func(l *ledger) {
+			l.flow.Freed, l.flow.Now, l.doomed = l.flow.Freed+d.bytes, l.flow.Now-d.bytes, l.doomed-d.bytes
+		})
 	}
 	return errors.Join(errs...)
 }

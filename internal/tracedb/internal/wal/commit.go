@@ -94,11 +94,13 @@ func (w *WAL) writeBuf(a *active, start, end int64, seq uint64) error {
 	w.mu.Lock()
 	prev := a.seq
 	a.pos, a.seq = end, seq
+	w.written += end - start
 	w.mu.Unlock()
 	if w.opts.Sync == SyncAlways {
 		if err := w.syncCurrent(); err != nil {
 			w.mu.Lock()
 			a.pos, a.seq = start, prev
+			w.written -= end - start
 			w.mu.Unlock()
 			w.rollback(a, start)
 			return err
@@ -187,6 +189,7 @@ func (w *WAL) nextSegment() error {
 	w.cur = a
 	w.segs = append(w.segs, segment{segmentHeader: h, size: segmentHeaderBytes})
 	w.nextNumber++
+	w.written += segmentHeaderBytes
 	w.mu.Unlock()
 	w.event(Event{Kind: SegmentCreated, Path: a.path, Seq: h.firstSeq})
 	if old == nil {

@@ -39,6 +39,7 @@ type WAL struct {
 	// accepted record or 0, syncedSeq that of the newest one on disk.
 	nextNumber, nextSeq, prevSeq, syncedSeq uint64
 	syncing                                 bool
+	written, freed                          int64 // bytes, since Open
 }
 
 // segment is a segment on disk.
@@ -141,6 +142,16 @@ func (w *WAL) SyncedSeq() uint64 {
 	return w.syncedSeq
 }
 
+// Flow returns how many bytes were written since Open, how many of segments were freed, and the size of all segments now.
+func (w *WAL) Flow() (written, freed, now int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.segments() {
+		now += s.size
+	}
+	return w.written, w.freed, now
+}
+
 // Bytes returns the size of all segments.
 func (w *WAL) Bytes() int64 {
 	w.mu.Lock()
@@ -181,6 +192,7 @@ func (w *WAL) TruncateBefore(seq uint64) error {
 		w.mu.Lock()
 		if len(w.segs) > 0 && w.segs[0].number == s.number {
 			w.segs = append(w.segs[:0], w.segs[1:]...)
+			w.freed += s.size
 		}
 		w.mu.Unlock()
 		w.event(Event{Kind: SegmentRemoved, Path: path, Bytes: s.size})
