@@ -20,6 +20,8 @@ type Config struct {
 	WAL WALConfig `mapstructure:"wal"`
 	// Memory bounds what the store holds in memory.
 	Memory MemoryConfig `mapstructure:"memory"`
+	// Scrub verifies the files of blocks in the background.
+	Scrub ScrubConfig `mapstructure:"scrub"`
 	// Compaction merges blocks.
 	Compaction CompactionConfig `mapstructure:"compaction"`
 	// Retention says what is kept and for how long.
@@ -49,6 +51,19 @@ type MemoryConfig struct {
 	LimitMiB uint32 `mapstructure:"limit_mib"`
 	// LimitPercentage is the limit in percent of the container's memory limit, or of the machine's memory.
 	LimitPercentage uint32 `mapstructure:"limit_percentage"`
+
+	_ struct{}
+}
+
+// ScrubConfig says how the files of blocks are compared with their checksums, to find failing disks while what they hold
+// can still be repaired or is elsewhere.
+type ScrubConfig struct {
+	// Enabled turns it on.
+	Enabled bool `mapstructure:"enabled"`
+	// Interval is the time in which each block is verified once.
+	Interval time.Duration `mapstructure:"interval"`
+	// RateMiB bounds the reading, in MiB per second.
+	RateMiB int64 `mapstructure:"rate_mib"`
 
 	_ struct{}
 }
@@ -96,6 +111,7 @@ func createDefaultConfig() component.Config {
 		Directory: "./data",
 		WAL:       WALConfig{Sync: "interval", SyncInterval: 100 * time.Millisecond},
 		Memory:    MemoryConfig{LimitPercentage: 25},
+		Scrub:     ScrubConfig{Enabled: true, Interval: tracedb.DefaultScrub, RateMiB: tracedb.DefaultScrubRate / mib},
 		Compaction: CompactionConfig{
 			Enabled:            true,
 			MinBlocks:          tracedb.DefaultMinBlocks,
@@ -130,6 +146,8 @@ func (c *Config) Validate() error {
 	add(c.Memory.LimitMiB == 0 && c.Memory.LimitPercentage == 0, "memory: set limit_mib or limit_percentage")
 	add(c.Memory.LimitPercentage > 80, "memory::limit_percentage: must be at most 80, is %d", c.Memory.LimitPercentage)
 	add(c.Memory.LimitMiB > 0 && int64(c.Memory.LimitMiB)*mib < minMemory, "memory::limit_mib: must be at least %d, is %d", minMemory/mib, c.Memory.LimitMiB)
+	add(c.Scrub.Enabled && c.Scrub.Interval < time.Minute, "scrub::interval: must be at least 1m, is %s", c.Scrub.Interval)
+	add(c.Scrub.Enabled && c.Scrub.RateMiB < 1, "scrub::rate_mib: must be at least 1, is %d", c.Scrub.RateMiB)
 	add(c.Compaction.MinBlocks < 2, "compaction::min_blocks: must be at least 2, is %d", c.Compaction.MinBlocks)
 	add(c.Compaction.MaxBlockSizeMiB < 1, "compaction::max_block_size_mib: must be at least 1, is %d", c.Compaction.MaxBlockSizeMiB)
 	add(c.Compaction.CPULimitPercentage < 1 || c.Compaction.CPULimitPercentage > 100,

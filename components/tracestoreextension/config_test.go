@@ -38,6 +38,7 @@ func TestConfig(t *testing.T) {
 		Directory: "/var/lib/bramble",
 		WAL:       WALConfig{Sync: "always", SyncInterval: time.Second},
 		Memory:    MemoryConfig{LimitMiB: 256, LimitPercentage: 25},
+		Scrub:     ScrubConfig{Enabled: true, Interval: 48 * time.Hour, RateMiB: 2},
 		Compaction: CompactionConfig{
 			MinBlocks: 8, MaxBlockSizeMiB: 256, CPULimitPercentage: 50,
 		},
@@ -51,6 +52,8 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		"directory: must not be empty",
 		`wal::sync: must be interval, always or off, is "sometimes"`,
 		"memory::limit_percentage: must be at most 80, is 95",
+		"scrub::interval: must be at least 1m, is 1s",
+		"scrub::rate_mib: must be at least 1, is 0",
 		"compaction::min_blocks: must be at least 2, is 1",
 		"compaction::max_block_size_mib: must be at least 1, is 0",
 		"compaction::cpu_limit_percentage: must be 1 to 100, is 200",

@@ -74,11 +74,19 @@ func (e *storeExtension) Start(ctx context.Context, _ component.Host) error {
 	return nil
 }
 
+func (c *ScrubConfig) options() tracedb.ScrubOptions {
+	if !c.Enabled {
+		return tracedb.ScrubOptions{Interval: -1}
+	}
+	return tracedb.ScrubOptions{Interval: c.Interval, BytesPerSecond: c.RateMiB * mib}
+}
+
 func (e *storeExtension) options(dir string, memory int64) tracedb.Options {
 	return tracedb.Options{
 		Dir:         dir,
 		WAL:         tracedb.WALOptions{Sync: tracedb.SyncMode(e.cfg.WAL.Sync), SyncInterval: e.cfg.WAL.SyncInterval},
 		MemoryBytes: memory,
+		Scrub:       e.cfg.Scrub.options(),
 		Compaction: tracedb.CompactionOptions{
 			Off:           !e.cfg.Compaction.Enabled,
 			MinBlocks:     e.cfg.Compaction.MinBlocks,

@@ -32,6 +32,18 @@ func newListener(logger *zap.Logger) *tracedb.Listener {
 			logger.Error("Block is damaged and was moved away; its spans are missing in answers", zap.String("block", e.ID),
 				zap.String("path", e.Path), zap.Error(e.Err))
 		},
+		BlockRepaired: func(e tracedb.BlockRepaired) {
+			logger.Warn("Block was damaged and is repaired; nothing is lost, but the disk may be failing", zap.String("block", e.ID),
+				zap.String("as", e.As), zap.Error(e.Err))
+		},
+		Scrubbed: func(e tracedb.Scrubbed) {
+			logger.Info("All blocks were verified", zap.Int("blocks", e.Blocks), zap.Int64("bytes", e.Bytes),
+				zap.Int("damaged", e.Damaged), zap.Duration("took", e.Duration))
+		},
+		QuarantineDropped: func(e tracedb.QuarantineDropped) {
+			logger.Warn("Quarantined block was removed for good", zap.String("block", e.ID),
+				zap.String("reason", string(e.Reason)), zap.Int64("bytes", e.Bytes))
+		},
 		FlushFailed: func(e tracedb.FlushFailed) {
 			logger.Error("A block could not be written; its spans stay in memory and in the log until it can",
 				zap.Error(e.Err), zap.Duration("retry_in", e.Retry))

@@ -3,7 +3,9 @@ package tracestoreextension
 import (
 	"context"
 	"errors"
+	"strconv"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/bramble-tracing/bramble/components/tracestoreextension/internal/metadata"
@@ -27,7 +29,13 @@ func (e *storeExtension) registerMetrics() (err error) {
 		t.RegisterTraceStoreRefusedBatchesCallback(observe(func(s tracedb.Stats) int64 { return int64(s.RefusedBatches) })),
 		t.RegisterTraceStoreDroppedSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.DroppedSpans) })),
 		t.RegisterTraceStoreSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Spans) })),
-		t.RegisterTraceStoreBlockSizeCallback(observe(func(s tracedb.Stats) int64 { return s.BlockBytes })),
+		t.RegisterTraceStoreBlockSizeCallback(e.observeBlocks),
+		t.RegisterTraceStoreReceivedSizeCallback(observe(func(s tracedb.Stats) int64 { return int64(s.ReceivedBytes) })),
+		t.RegisterTraceStoreWrittenSizeCallback(observe(func(s tracedb.Stats) int64 { return s.WrittenBytes })),
+		t.RegisterTraceStoreFreedSizeCallback(observe(func(s tracedb.Stats) int64 { return s.FreedBytes })),
+		t.RegisterTraceStoreQuarantineSizeCallback(observe(func(s tracedb.Stats) int64 { return s.QuarantinedBytes })),
+		t.RegisterTraceStoreRepairedBlocksCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Repaired) })),
+		t.RegisterTraceStoreScrubbedSizeCallback(observe(func(s tracedb.Stats) int64 { return int64(s.ScrubbedBytes) })),
 		t.RegisterTraceStoreBlocksCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Blocks) })),
 		t.RegisterTraceStoreBlocksWrittenCallback(observe(func(s tracedb.Stats) int64 { return int64(s.BlocksWritten) })),
 		t.RegisterTraceStoreDecidedTracesCallback(observe(func(s tracedb.Stats) int64 { return int64(s.DecidedTraces) })),
@@ -51,4 +59,14 @@ func (e *storeExtension) registerMetrics() (err error) {
 		t.RegisterTraceStoreMemorySizeCallback(observe(func(s tracedb.Stats) int64 { return s.Memory.Used })),
 		t.RegisterTraceStoreMemoryLimitCallback(observe(func(s tracedb.Stats) int64 { return s.Memory.Limit })),
 	)
+}
+
+// observeBlocks reports the size of blocks by level.
+func (e *storeExtension) observeBlocks(_ context.Context, o metric.Int64Observer) error {
+	s := e.db.Stats()
+	for level, n := range s.LevelBytes {
+		o.Observe(n, metric.WithAttributes(attribute.String("level", strconv.Itoa(level))))
+	}
+	o.Observe(s.DoomedBytes, metric.WithAttributes(attribute.String("level", "doomed")))
+	return nil
 }

@@ -74,7 +74,7 @@ type DB struct {
 	ledger     ledger
 	// What Open found: bytes of the log, and spans in blocks.
 	logOpened, spansOpened int64
-	replayed   atomic.Bool // the log was read; it may be freed
+	replayed               atomic.Bool // the log was read; it may be freed
 
 	// walAtCut is the size of what is left of the log that was there at the last cut.
 	walAtCut atomic.Int64
@@ -135,6 +135,11 @@ type Stats struct {
 	// Repaired counts damaged blocks of which nothing was lost. QuarantinedBytes is what quarantine holds on disk.
 	Repaired         uint64
 	QuarantinedBytes int64
+	// LevelBytes are the blocks in use by level; ReceivedBytes are log records before compression; WrittenBytes and
+	// FreedBytes are what the log, blocks and quarantine took and gave back on disk. See Account for sums that add up.
+	LevelBytes               [Levels]int64
+	ReceivedBytes            uint64
+	WrittenBytes, FreedBytes int64
 	// ScrubbedBlocks and ScrubbedBytes were verified by the scrub.
 	ScrubbedBlocks, ScrubbedBytes uint64
 	// DecidedTraces were decided about when they left the recent window, KeptTraces among them were kept.
@@ -173,8 +178,11 @@ func (db *DB) Stats() Stats {
 		DecidedTraces: c.decided.Load(), KeptTraces: c.keptTraces.Load(),
 		MergeFailures: c.mergeFailures.Load(), MergeTime: time.Duration(c.mergeNanos.Load()),
 		Repaired: c.repaired.Load(), ScrubbedBlocks: c.scrubbedBlocks.Load(), ScrubbedBytes: c.scrubbedBytes.Load(),
-		QuarantinedBytes: db.losses.bytes(),
+		QuarantinedBytes: db.losses.bytes(), ReceivedBytes: c.received.Load(),
 	}
+	written, freed, _ := db.wal.Flow()
+	db.ledger.add(func(l *ledger) { st.WrittenBytes, st.FreedBytes = written+l.flow.Written, freed+l.flow.Freed })
+	st.FreedBytes += int64(c.quarantineFreed.Load())
 	if reason := db.diskFull.Load(); reason != nil {
 		st.Full = *reason
 	}
@@ -193,7 +201,9 @@ func (db *DB) Stats() Stats {
 	st.Blocks = len(v.s.blocks)
 	for _, b := range v.s.blocks {
 		st.Traces += b.block.Meta().Traces
-		st.BlockBytes += b.block.Meta().Bytes()
+		m := b.block.Meta()
+		st.BlockBytes += m.Bytes()
+		st.LevelBytes[min(max(m.Level, 0), Levels-1)] += m.Bytes()
 	}
 	for _, p := range v.parts {
 		info := p.Info()

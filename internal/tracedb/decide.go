@@ -392,6 +392,7 @@ func (db *DB) noteVerdicts(v *View, leavers []*leaver, verdicts map[spanid.Trace
 	// means that it is decided again, which gives the same.
 	db.saveLater(db.save(blocks, db.mark))
 	s.split.base()
+	db.stats.removedSpans.Add(int64(rowsOf(s.blocks) - rowsOf(blocks)))
 	db.replace(func(old *state) (*state, *splitIndex) {
 		next := newState(old.live, old.frozen, blocks, old.masks)
 		return next, old.split.without(next, func(id spanid.TraceID) bool { _, ok := dropped[id]; return ok })

@@ -228,6 +228,8 @@ func (db *DB) finishHead(j *job, s *state) (bool, error) {
 	if err := db.save(blocks, max(db.mark, p.mark)); err != nil {
 		return false, err
 	}
+	// Late spans of traces that were dropped by decision are hidden in the block.
+	db.stats.removedSpans.Add(int64(p.head.Rows() - len(s.masks[p]) - (rowsOf(blocks) - rowsOf(s.blocks))))
 	db.replace(func(old *state) (*state, *splitIndex) {
 		db.leave(p)
 		next := newState(old.live, slices.Clone(old.frozen[:len(old.frozen)-1]), blocks, old.withoutMask(p))

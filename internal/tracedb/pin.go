@@ -155,6 +155,7 @@ func (db *DB) pin(ids []spanid.TraceID) (blocks bool, err error) {
 	if !blocks {
 		return false, nil
 	}
+	db.stats.removedSpans.Add(int64(rowsOf(s.blocks) - rowsOf(list)))
 	db.replace(func(old *state) (*state, *splitIndex) {
 		next := newState(old.live, old.frozen, list, old.masks)
 		return next, old.split.shown(next, shown)

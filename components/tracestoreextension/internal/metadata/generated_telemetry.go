@@ -41,14 +41,20 @@ type TelemetryBuilder struct {
 	TraceStoreDroppedSpans       metric.Int64ObservableCounter
 	TraceStoreFlushFailures      metric.Int64ObservableCounter
 	TraceStoreFlushTime          metric.Float64ObservableCounter
+	TraceStoreFreedSize          metric.Int64ObservableCounter
 	TraceStoreKeptTraces         metric.Int64ObservableCounter
 	TraceStoreMemoryLimit        metric.Int64ObservableGauge
 	TraceStoreMemorySize         metric.Int64ObservableGauge
+	TraceStoreQuarantineSize     metric.Int64ObservableGauge
 	TraceStoreQuarantinedBlocks  metric.Int64ObservableCounter
+	TraceStoreReceivedSize       metric.Int64ObservableCounter
 	TraceStoreRefusedBatches     metric.Int64ObservableCounter
+	TraceStoreRepairedBlocks     metric.Int64ObservableCounter
+	TraceStoreScrubbedSize       metric.Int64ObservableCounter
 	TraceStoreSpans              metric.Int64ObservableGauge
 	TraceStoreWalLag             metric.Int64ObservableGauge
 	TraceStoreWalSize            metric.Int64ObservableGauge
+	TraceStoreWrittenSize        metric.Int64ObservableCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -257,6 +263,21 @@ func (builder *TelemetryBuilder) RegisterTraceStoreFlushTimeCallback(cb metric.F
 	return nil
 }
 
+// RegisterTraceStoreFreedSizeCallback sets callback for observable TraceStoreFreedSize metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreFreedSizeCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreFreedSize, obs: o})
+		return nil
+	}, builder.TraceStoreFreedSize)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterTraceStoreKeptTracesCallback sets callback for observable TraceStoreKeptTraces metric.
 func (builder *TelemetryBuilder) RegisterTraceStoreKeptTracesCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -302,6 +323,21 @@ func (builder *TelemetryBuilder) RegisterTraceStoreMemorySizeCallback(cb metric.
 	return nil
 }
 
+// RegisterTraceStoreQuarantineSizeCallback sets callback for observable TraceStoreQuarantineSize metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreQuarantineSizeCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreQuarantineSize, obs: o})
+		return nil
+	}, builder.TraceStoreQuarantineSize)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterTraceStoreQuarantinedBlocksCallback sets callback for observable TraceStoreQuarantinedBlocks metric.
 func (builder *TelemetryBuilder) RegisterTraceStoreQuarantinedBlocksCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -317,12 +353,57 @@ func (builder *TelemetryBuilder) RegisterTraceStoreQuarantinedBlocksCallback(cb 
 	return nil
 }
 
+// RegisterTraceStoreReceivedSizeCallback sets callback for observable TraceStoreReceivedSize metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreReceivedSizeCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreReceivedSize, obs: o})
+		return nil
+	}, builder.TraceStoreReceivedSize)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterTraceStoreRefusedBatchesCallback sets callback for observable TraceStoreRefusedBatches metric.
 func (builder *TelemetryBuilder) RegisterTraceStoreRefusedBatchesCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		cb(ctx, &observerInt64{inst: builder.TraceStoreRefusedBatches, obs: o})
 		return nil
 	}, builder.TraceStoreRefusedBatches)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreRepairedBlocksCallback sets callback for observable TraceStoreRepairedBlocks metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreRepairedBlocksCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreRepairedBlocks, obs: o})
+		return nil
+	}, builder.TraceStoreRepairedBlocks)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreScrubbedSizeCallback sets callback for observable TraceStoreScrubbedSize metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreScrubbedSizeCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreScrubbedSize, obs: o})
+		return nil
+	}, builder.TraceStoreScrubbedSize)
 	if err != nil {
 		return err
 	}
@@ -368,6 +449,21 @@ func (builder *TelemetryBuilder) RegisterTraceStoreWalSizeCallback(cb metric.Int
 		cb(ctx, &observerInt64{inst: builder.TraceStoreWalSize, obs: o})
 		return nil
 	}, builder.TraceStoreWalSize)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreWrittenSizeCallback sets callback for observable TraceStoreWrittenSize metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreWrittenSizeCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreWrittenSize, obs: o})
+		return nil
+	}, builder.TraceStoreWrittenSize)
 	if err != nil {
 		return err
 	}
@@ -423,7 +519,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.TraceStoreBlockSize, err = builder.meter.Int64ObservableGauge(
 		"otelcol_trace_store_block_size",
-		metric.WithDescription("Size of the blocks on disk. [Alpha]"),
+		metric.WithDescription("Size of the blocks on disk, by their level. [Alpha]"),
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
@@ -493,6 +589,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
+	builder.TraceStoreFreedSize, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_freed_size",
+		metric.WithDescription("Bytes of the log, of blocks and of quarantine that were removed from disk. [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
 	builder.TraceStoreKeptTraces, err = builder.meter.Int64ObservableCounter(
 		"otelcol_trace_store_kept_traces",
 		metric.WithDescription("Traces that were kept by decision. [Alpha]"),
@@ -511,16 +613,40 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
+	builder.TraceStoreQuarantineSize, err = builder.meter.Int64ObservableGauge(
+		"otelcol_trace_store_quarantine_size",
+		metric.WithDescription("Size of the quarantined blocks on disk. [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
 	builder.TraceStoreQuarantinedBlocks, err = builder.meter.Int64ObservableCounter(
 		"otelcol_trace_store_quarantined_blocks",
 		metric.WithDescription("Damaged blocks that were moved away. [Alpha]"),
 		metric.WithUnit("{block}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.TraceStoreReceivedSize, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_received_size",
+		metric.WithDescription("Bytes of accepted batches, as log records before compression. [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
 	builder.TraceStoreRefusedBatches, err = builder.meter.Int64ObservableCounter(
 		"otelcol_trace_store_refused_batches",
 		metric.WithDescription("Batches that the store refused; clients keep and resend those that are retryable. [Alpha]"),
 		metric.WithUnit("{batch}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreRepairedBlocks, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_repaired_blocks",
+		metric.WithDescription("Damaged blocks of which nothing was lost. [Alpha]"),
+		metric.WithUnit("{block}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreScrubbedSize, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_scrubbed_size",
+		metric.WithDescription("Bytes of blocks that were verified in the background. [Alpha]"),
+		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
 	builder.TraceStoreSpans, err = builder.meter.Int64ObservableGauge(
@@ -538,6 +664,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.TraceStoreWalSize, err = builder.meter.Int64ObservableGauge(
 		"otelcol_trace_store_wal_size",
 		metric.WithDescription("Size of the write-ahead log on disk. [Alpha]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreWrittenSize, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_written_size",
+		metric.WithDescription("Bytes of the log and of blocks that were written to disk. [Alpha]"),
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
