@@ -126,6 +126,9 @@ func printVerdict(w io.Writer, v liveconfig.Verdict, name string, asJSON bool) e
 		}
 	case v.OK:
 		fmt.Fprintf(w, "%s: good\n", name)
+		for _, warning := range v.Warnings {
+			fmt.Fprintf(w, "warning: %s\n", warning)
+		}
 	default:
 		fmt.Fprintf(w, "%s: bad\n%s\n", name, v.Reason)
 	}

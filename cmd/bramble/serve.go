@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/collector/otelcol"
 
 	"github.com/bramble-tracing/bramble/internal/configcheck"
 	"github.com/bramble-tracing/bramble/internal/liveconfig"
@@ -20,68 +21,85 @@ var errFatal = errors.New("a component reported a fatal error: see the log above
 
 // serve runs the command line. If it is the Collector that runs, it is run again with the last good configuration when
 // a new one has ended it.
-func serve(ctx context.Context, args []string) error {
-	for first := true; ; first = false {
+func serve(ctx context.Context, args []string) (err error) {
+	var g *liveconfig.Guard
+	release := func() error { return nil }
+	defer func() { err = errors.Join(err, release()) }()
+	for {
 		root := command() //nolint:contextcheck // Commands are given ctx when they run.
 		root.SetArgs(args)
-		// What the Collector says about its own failure is logged; the last error is printed by exitCode.
-		root.SilenceErrors = true
-		collector := root.RunE
+		root.SilenceErrors = true // exitCode prints the last one.
 		ran := false
-		root.RunE = func(cmd *cobra.Command, rest []string) error {
+		root.RunE = func(*cobra.Command, []string) error {
 			ran = true
-			if first {
-				stop, err := guard(args) //nolint:contextcheck // The guard outlives the command; stop ends it.
+			flags := &configFlags{}
+			if err := flags.parse(args); err != nil {
+				return err
+			}
+			if len(flags.uris()) == 0 {
+				return errors.New("name a configuration: bramble --config FILE")
+			}
+			if g == nil {
+				made, free, err := guard(args, flags) //nolint:contextcheck // It ends with the process.
 				if err != nil {
 					return err
 				}
-				context.AfterFunc(ctx, stop)
+				g, release = made, free
 			}
-			liveconfig.Of(&procstate.Default).Begin()
-			err := collector(cmd, rest)
-			if err == nil && ctx.Err() == nil {
-				return errFatal
-			}
-			return err
+			g.Begin()
+			return collect(ctx, flags.uris())
 		}
 		err := root.ExecuteContext(ctx)
-		if !ran || ctx.Err() != nil {
+		if !ran || g == nil || ctx.Err() != nil {
 			return err
 		}
 		ended := err
 		if errors.Is(err, errFatal) {
 			ended = nil
 		}
-		if !liveconfig.Of(&procstate.Default).End(ctx, ended) {
+		if !g.End(ctx, ended) {
 			return err
 		}
 	}
 }
 
-// guard makes the guard of this process. Its checks run in children with the same arguments.
-func guard(args []string) (stop func(), err error) {
+// collect runs the Collector until it ends or ctx does. Its own context is another one: a signal in the middle of a reload
+// must not cut short what is being stopped.
+func collect(ctx context.Context, uris []string) error {
+	set := settings()
+	resolver := &set.ConfigProviderSettings.ResolverSettings
+	resolver.URIs, resolver.DefaultScheme = uris, "env"
+	col, err := otelcol.NewCollector(set)
+	if err != nil {
+		return err
+	}
+	unhook := context.AfterFunc(ctx, col.Shutdown)
+	defer unhook()
+	if err := col.Run(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	if ctx.Err() == nil {
+		return errFatal
+	}
+	return nil
+}
+
+// guard makes the guard of this process, for the rest of its life. Its checks run in children with the same arguments.
+func guard(args []string, flags *configFlags) (g *liveconfig.Guard, release func() error, err error) {
 	program, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("find the running program: %w", err)
+		return nil, nil, fmt.Errorf("find the running program: %w", err)
 	}
-	flags := &configFlags{}
-	if err := flags.parse(args); err != nil {
-		return nil, err
-	}
-	g := liveconfig.New(liveconfig.Options{
+	g = liveconfig.New(liveconfig.Options{
 		Checker:     &liveconfig.Child{Program: program, Args: slices.Clone(args), Light: lightChecker{flags}},
 		Directories: keptDirectories(),
 		Probation:   probation(),
 	})
-	release, err := liveconfig.Register(&procstate.Default, g)
-	if err != nil {
+	if release, err = liveconfig.Register(&procstate.Default, g); err != nil {
 		g.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	return func() {
-		g.Close()
-		_ = release() // Nothing to close.
-	}, nil
+	return g, release, nil
 }
 
 // keptDirectories are where the store keeps its data by default, when the configuration cannot be asked.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // busyConns knows which connections have requests in progress. http.Server.Shutdown waits a second longer than that for
@@ -12,43 +13,79 @@ import (
 type busyConns struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
-	// quiet, if set, is closed when there are none any more.
-	quiet chan struct{}
+	// fresh are those whose first request has not begun to arrive: it may be on its way.
+	fresh map[net.Conn]struct{}
+	// quiet is told when nothing is busy, begun when nothing is fresh. One waits for each at a time.
+	quiet, begun signal
 }
+
+// freshWait is how long the first request of a connection that was just made may be on its way.
+const freshWait = 100 * time.Millisecond
 
 // observe is an http.Server.ConnState hook. HTTP/2 connections become idle when the last byte of their last stream is
 // written.
 func (b *busyConns) observe(c net.Conn, s http.ConnState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s == http.StateActive {
-		if b.conns == nil {
-			b.conns = make(map[net.Conn]struct{})
-		}
-		b.conns[c] = struct{}{}
-		return
+	if b.conns == nil {
+		b.conns, b.fresh = make(map[net.Conn]struct{}), make(map[net.Conn]struct{})
 	}
+	delete(b.fresh, c)
 	delete(b.conns, c)
-	if b.quiet != nil && len(b.conns) == 0 {
-		close(b.quiet)
-		b.quiet = nil
+	switch s {
+	case http.StateNew:
+		b.fresh[c] = struct{}{}
+	case http.StateActive:
+		b.conns[c] = struct{}{}
+	}
+	b.settle()
+}
+
+// settle tells who waits. b.mu is held.
+func (b *busyConns) settle() {
+	if len(b.fresh) == 0 {
+		b.begun.tell()
+	}
+	if len(b.conns) == 0 {
+		b.quiet.tell()
 	}
 }
 
-// wait returns when no connection is busy, or when ctx ends, with its cause. It must not be called twice at once.
-func (b *busyConns) wait(ctx context.Context) error {
+// wait returns when no connection is busy, or when ctx ends, with its cause.
+func (b *busyConns) wait(ctx context.Context) error { return b.await(ctx, &b.quiet) }
+
+// waitFresh returns when the first request of every connection has begun to arrive, or after freshWait. A server that is
+// told to shut down closes a connection on which it then reads its first request, without an answer.
+func (b *busyConns) waitFresh(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, freshWait)
+	defer cancel()
+	_ = b.await(ctx, &b.begun) // What is not on its way by then is not waited for.
+}
+
+func (b *busyConns) await(ctx context.Context, s *signal) error {
 	b.mu.Lock()
-	if len(b.conns) == 0 {
-		b.mu.Unlock()
-		return nil
-	}
-	quiet := make(chan struct{})
-	b.quiet = quiet
+	done := s.wanted()
+	b.settle()
 	b.mu.Unlock()
 	select {
-	case <-quiet:
+	case <-done:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// signal is told to one who waits.
+type signal struct{ c chan struct{} }
+
+func (s *signal) wanted() <-chan struct{} {
+	s.c = make(chan struct{})
+	return s.c
+}
+
+func (s *signal) tell() {
+	if s.c != nil {
+		close(s.c)
+		s.c = nil
 	}
 }

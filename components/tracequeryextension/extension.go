@@ -48,6 +48,8 @@ type queryExtension struct {
 	health  *health.Server
 	http    *http.Server
 	addr    net.Addr
+	// accept is the listener while it is served.
+	accept net.Listener
 	// release gives the port back.
 	release func() error
 	// cancel ends the context of all requests.
@@ -114,10 +116,10 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 		return fmt.Errorf("listen on %s: %w", server.NetAddr.Endpoint, err)
 	}
 	e.release = release
-	e.addr = listener.Addr()
+	e.addr, e.accept = listener.Addr(), listener
 	e.state.Store(stateStarting)
 	e.serve.Go(func() {
-		if err := e.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) && base.Err() == nil {
+		if err := e.http.Serve(listener); e.state.Load() != stateStopping && !errors.Is(err, http.ErrServerClosed) && base.Err() == nil {
 			componentstatus.ReportStatus(host, componentstatus.NewFatalErrorEvent(fmt.Errorf("serve on %s: %w", listener.Addr(), err)))
 		}
 	})
@@ -173,7 +175,11 @@ func (e *queryExtension) Shutdown(ctx context.Context) error {
 	defer e.cancel()
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.ShutdownTimeout)
 	defer cancel()
-	// Shutdown closes the listener and what is idle, and tells HTTP/2 clients to go; it would wait for those.
+	// Nothing is accepted any more, and what was is known, before anything is closed: a request may be on its way.
+	_ = e.accept.Close() // One that is closed is what is wanted.
+	e.serve.Wait()
+	e.busy.waitFresh(ctx)
+	// Shutdown closes what is idle, and tells HTTP/2 clients to go; it would wait for those.
 	var shut sync.WaitGroup
 	shut.Go(func() { _ = e.http.Shutdown(ctx) }) // What it has to say is that it was cut short below.
 	if err := e.busy.wait(ctx); err != nil {
@@ -188,7 +194,6 @@ func (e *queryExtension) Shutdown(ctx context.Context) error {
 	cancel()
 	shut.Wait()
 	e.grpc.Stop()
-	e.serve.Wait()
 	errs = append(errs, e.release(), e.peers.close())
 	// Queries see the cancelled context within milliseconds. They must be gone before the store closes.
 	drain, done := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)

@@ -1,6 +1,7 @@
 package configcheck
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,8 @@ func Run(ctx context.Context, s Settings) liveconfig.Verdict {
 	cfg, factories, err := s.load(ctx, func(key string, b []byte) {
 		v.Sources[key] = liveconfig.HashBytes(b)
 		contents[key] = b
+	}, func(name string) {
+		v.Warnings = append(v.Warnings, fmt.Sprintf("the environment variable %s is not set and counts as empty", name))
 	})
 	if err == nil {
 		v.Effective, err = effective(cfg)
@@ -59,7 +62,7 @@ func Run(ctx context.Context, s Settings) liveconfig.Verdict {
 		err = s.inspect(ctx, cfg)
 	}
 	if err != nil {
-		v.Reason = reason(err, contents)
+		v.Reason = strings.Join(append([]string{reason(err, contents)}, v.Warnings...), "\n")
 		return v
 	}
 	v.OK = true
@@ -67,13 +70,17 @@ func Run(ctx context.Context, s Settings) liveconfig.Verdict {
 }
 
 // load reads, unmarshals and validates.
-func (s *Settings) load(ctx context.Context, read func(string, []byte)) (*otelcol.Config, otelcol.Factories, error) {
+func (s *Settings) load(ctx context.Context, read func(string, []byte), missing func(string)) (*otelcol.Config, otelcol.Factories, error) {
 	factories, err := s.Factories()
 	if err != nil {
 		return nil, factories, fmt.Errorf("list the components: %w", err)
 	}
+	var providers []confmap.ProviderFactory
+	for _, f := range s.Providers(read) {
+		providers = append(providers, watchEnv(f, missing))
+	}
 	provider, err := otelcol.NewConfigProvider(otelcol.ConfigProviderSettings{ResolverSettings: confmap.ResolverSettings{
-		URIs: s.URIs, ProviderFactories: s.Providers(read), DefaultScheme: "env",
+		URIs: s.URIs, ProviderFactories: providers, DefaultScheme: "env",
 	}})
 	if err != nil {
 		return nil, factories, fmt.Errorf("read the configuration: %w", err)
@@ -142,6 +149,9 @@ func reason(err error, contents map[string][]byte) string {
 
 // parse reports why bytes are no YAML mapping.
 func parse(b []byte) error {
+	if len(bytes.TrimSpace(b)) == 0 {
+		return errors.New("the file is empty")
+	}
 	r, err := confmap.NewRetrievedFromYAML(b)
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ func TestGood(t *testing.T) {
 func TestBad(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	require.NoError(t, err)
 	notAKey := file(t, "not a key")
@@ -115,6 +115,7 @@ func TestBad(t *testing.T) {
 		"unknown field":            {fmt.Sprintf(base, ", endpont: x", "", "none"), "endpont"},
 		"undefined in pipeline":    {strings.Replace(fmt.Sprintf(base, "", "", "none"), "exporters: [nop]", "exporters: [nop/2]", 1), `"nop/2"`},
 		"type of a field":          {fmt.Sprintf(base, ", max_recv_msg_size_mib: much", "", "none"), "max_recv_msg_size_mib"},
+		"missing variable":         {fmt.Sprintf(base, "", "", `"${env:BRAMBLE_NOT_SET}x"`), "BRAMBLE_NOT_SET is not set"},
 		"unfinished reference":     {fmt.Sprintf(base, ", endpont: ${env:", "", "none"), "c.yaml: "},
 		"missing include":          {fmt.Sprintf(base, `, auth: "${file:/does/not/exist.yaml}"`, "", "none"), "/does/not/exist.yaml"},
 		"TLS file missing":         {fmt.Sprintf(base, ", tls: {cert_file: /no/cert.pem, key_file: /no/key.pem}", "", "none"), "/no/cert.pem"},

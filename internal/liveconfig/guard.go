@@ -22,16 +22,18 @@ type Guard struct {
 	refused string            // hash of a set that is not to be tried again; empty if none
 	trouble bool              // the sources hold something that is refused
 
-	running   bool
-	booted    bool // a service has started in this process
-	fromKept  bool // the process started with the kept copy
-	notify    func()
-	readAt    time.Time // when the Collector last began to read
-	startedAt time.Time // zero until the service has started
-	confirmed bool      // the pinned set has passed its probation
-	failure   string    // what a component reported in this run
-	ready     func() error
-	retries   int
+	running  bool
+	booted   bool // a service has started in this process
+	fromKept bool // the process started with the kept copy
+	// keptNotice tells of that once there is a service to log it: what is logged between two runs is not seen.
+	keptNotice func(*zap.Logger)
+	notify     func()
+	readAt     time.Time // when the Collector last began to read
+	startedAt  time.Time // zero until the service has started
+	confirmed  bool      // the pinned set has passed its probation
+	failure    string    // what a component reported in this run
+	ready      func() error
+	retries    int
 
 	effective     map[string]any // of the pinned set
 	goodEffective map[string]any
@@ -132,6 +134,7 @@ func (g *Guard) started(ready func() error) {
 		outcome := Booted
 		if g.fromKept {
 			outcome = BootedLast
+			g.keptNotice(g.log)
 		}
 		g.record(Record{Hash: g.pinned.Hash(), Outcome: outcome})
 	}

@@ -11,9 +11,12 @@ const processKey = "live configuration"
 
 var errNoGuard = errors.New("this process does not guard its configuration")
 
-// Register makes g the guard of the process until release is called. The main package does it.
+// Register makes g the guard of the process, until release is called; then the registry closes it. The main package
+// does it.
 func Register(r *procstate.Registry, g *Guard) (release func() error, err error) {
-	_, release, err = r.Acquire(processKey, "", func() (procstate.Opened, error) { return procstate.Opened{Value: g}, nil })
+	_, release, err = r.Acquire(processKey, "", func() (procstate.Opened, error) {
+		return procstate.Opened{Value: g, Close: func() error { g.Close(); return nil }}, nil
+	})
 	return release, err
 }
 

@@ -95,8 +95,10 @@ func (g *Guard) useKept(reason string) bool {
 	g.refused, g.trouble = "", true
 	g.pinned = kept.Set
 	g.record(Record{Hash: bad.Hash(), Outcome: Rejected, Reason: reason})
-	g.log.Error("THE CONFIGURATION IS BAD. Starting with the copy of the last good one instead. Mend the configuration: it is applied as soon as it is good.",
-		zap.String("reason", reason), zap.String("copy", path), zap.Time("kept_at", kept.Time))
+	g.keptNotice = func(log *zap.Logger) {
+		log.Error("THE CONFIGURATION IS BAD. Started with the copy of the last good one instead. Mend the configuration: it is applied as soon as it is good.",
+			zap.String("reason", reason), zap.String("copy", path), zap.Time("kept_at", kept.Time))
+	}
 	return true
 }
 
