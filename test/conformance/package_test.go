@@ -90,8 +90,18 @@ service:
 `
 
 // start runs the binary with the configuration and what is merged over it.
+//
+// With BRAMBLE_CONFORMANCE_CLUSTER set it runs three agents, scatters all spans over them at random and asks the second.
 func start(t *testing.T, overlay map[string]any) *harness.Bramble {
 	t.Helper()
+	if os.Getenv("BRAMBLE_CONFORMANCE_CLUSTER") != "" && overlay == nil {
+		c := harness.StartCluster(t, 3, harness.Config{Files: []string{config}})
+		grpcAddr, httpAddr := c.Scatter(t, 1)
+		b := c.Agents[1]
+		b.Redirect("receivers::otlp::protocols::grpc", grpcAddr)
+		b.Redirect("receivers::otlp::protocols::http", httpAddr)
+		return b
+	}
 	return harness.Start(t, harness.Config{Files: []string{config}, Overlay: overlay})
 }
 
