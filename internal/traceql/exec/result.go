@@ -69,11 +69,26 @@ func (s *search) rows(of []match) ([]TraceRow, error) {
 		}
 		defer l.release()
 		for k, t := range l.traces {
+			if err := s.run.meter.take(s.run.ctx, show.rowBytes(t, &of[lo+k], s)); err != nil {
+				return err
+			}
 			out[lo+k] = show.traceRow(t, &of[lo+k], s)
 		}
 		return nil
 	})
 	return out, err
+}
+
+// rowBytes is about what the row of a trace takes, before it is made: the answer is held besides everything else.
+func (v *shown) rowBytes(t *trace, m *match, s *search) int64 {
+	const rowSize, spansetSize, spanSize, attrSize = 256, 64, 96, 96
+	bytes := int64(rowSize + len(t.rootName) + len(t.rootService))
+	for _, set := range m.sets {
+		spans := int64(min(len(set.spans), s.options.SpansPerSpanSet))
+		// The spans are sorted as a copy.
+		bytes += spansetSize + attrSize*int64(len(set.attrs)) + 4*int64(len(set.spans)) + spans*(spanSize+attrSize*int64(len(v.attrs)))
+	}
+	return bytes
 }
 
 func (v *shown) traceRow(t *trace, m *match, s *search) TraceRow {

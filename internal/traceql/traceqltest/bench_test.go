@@ -153,14 +153,7 @@ func BenchmarkSearch(b *testing.B) {
 
 func BenchmarkMetrics(b *testing.B) {
 	v := benchView(b)
-	var first, last uint64
-	for i, p := range v.Parts() {
-		info := p.Info()
-		if i == 0 || info.MinStartNano < first {
-			first = info.MinStartNano
-		}
-		last = max(last, info.MaxStartNano)
-	}
+	first, last := startsOf(v)
 	for _, bc := range []struct{ name, query string }{
 		{"rate", `{ } | rate()`},
 		{"rate by service", `{ } | rate() by(resource.service.name)`},
@@ -177,7 +170,7 @@ func BenchmarkMetrics(b *testing.B) {
 		b.Run(bc.name, func(b *testing.B) {
 			series := 0
 			for b.Loop() {
-				res, err := exec.Metrics(b.Context(), v, q, exec.MetricsOptions{Start: int64(first), End: int64(last), Step: time.Minute})
+				res, err := exec.Metrics(b.Context(), v, q, exec.MetricsOptions{Start: first, End: last, Step: time.Minute})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -208,4 +201,57 @@ func BenchmarkTags(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkCancel reports how long queries run on after their context has ended: the most of all rounds, in milliseconds.
+func BenchmarkCancel(b *testing.B) {
+	v := benchView(b)
+	first, last := startsOf(v)
+	for _, bc := range []struct{ name, query string }{
+		{"count never", `{ } | count() > 1000`},
+		{"structure", `{ } >> { } | count() > 1000`},
+		{"regex", "{ span.url.full =~ `(.*a.*b.*c)+x` }"},
+		{"rate", `{ } >> { } | rate() by(name)`},
+		{"quantiles", `{ } | quantile_over_time(duration, .5) by(span.http.route, name)`},
+		{"compare", `{ } | compare({ status = error })`},
+	} {
+		q, err := traceql.Compile(bc.query)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(bc.name, func(b *testing.B) {
+			var most time.Duration
+			for round := range b.N {
+				ctx, cancel := context.WithCancel(b.Context())
+				ended := make(chan time.Time, 1)
+				timer := time.AfterFunc(time.Duration(1+round%50)*time.Millisecond, func() {
+					ended <- time.Now()
+					cancel()
+				})
+				if len(q.Metrics) > 0 {
+					_, err = exec.Metrics(ctx, v, q, exec.MetricsOptions{Start: first, End: last, Step: time.Minute})
+				} else {
+					_, err = exec.Search(ctx, v, q, exec.SearchOptions{})
+				}
+				if done := time.Now(); err != nil {
+					most = max(most, done.Sub(<-ended))
+				}
+				timer.Stop()
+				cancel()
+			}
+			b.ReportMetric(float64(most)/1e6, "ms-after-cancel")
+		})
+	}
+}
+
+// startsOf returns the first and the last start of a span.
+func startsOf(v store.View) (first, last int64) {
+	for i, p := range v.Parts() {
+		info := p.Info()
+		if lo := int64(info.MinStartNano); i == 0 || lo < first { //nolint:gosec // Times of the generator.
+			first = lo
+		}
+		last = max(last, int64(info.MaxStartNano)) //nolint:gosec // As above.
+	}
+	return first, last
 }

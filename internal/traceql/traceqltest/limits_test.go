@@ -125,7 +125,9 @@ func TestCancel(t *testing.T) {
 				_, err = exec.Search(ctx, v, q, exec.SearchOptions{})
 			}
 		}
-		if took := time.Since(<-began); took > 2*time.Second { // 50 ms on an idle machine.
+		took := time.Since(<-began)
+		t.Logf("%s: ended %s after its context", q.AST, took)
+		if took > 2*time.Second { // 50 ms on an idle machine; BenchmarkCancel measures it.
 			t.Errorf("%s: ended %s after its context", q.AST, took)
 		}
 		if !errors.Is(err, cause) {
