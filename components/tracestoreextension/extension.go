@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension"
@@ -93,6 +94,7 @@ func (e *storeExtension) options(dir string, memory int64) tracedb.Options {
 			MaxBlockBytes: e.cfg.Compaction.MaxBlockSizeMiB * mib,
 			CPUPercentage: e.cfg.Compaction.CPULimitPercentage,
 		},
+		Cut: tracedb.CutOptions{Age: cutAge(e.cfg.Retention.Recent)},
 		Retention: tracedb.Retention{
 			Recent:            e.cfg.Retention.Recent,
 			PinMaxBytes:       e.cfg.Retention.PinMaxMiB * mib,
@@ -102,6 +104,14 @@ func (e *storeExtension) options(dir string, memory int64) tracedb.Options {
 		},
 		Listener: newListener(e.logger),
 	}
+}
+
+// cutAge is when a head becomes a block. Only blocks leave the recent window, so a short window needs short-lived heads.
+func cutAge(recent time.Duration) time.Duration {
+	if recent <= 0 {
+		return tracedb.DefaultCutAge
+	}
+	return min(tracedb.DefaultCutAge, max(time.Second, recent/4))
 }
 
 // Shutdown gives the store back. Whether it is closed now or kept for a successor is procstate's decision.
@@ -144,11 +154,7 @@ func (e *storeExtension) retainer() (store.Retainer, error) {
 	if e.db == nil {
 		return nil, store.ErrClosed
 	}
-	r, ok := any(e.db).(store.Retainer)
-	if !ok {
-		return nil, fmt.Errorf("decide about traces: %w", store.ErrUnsupported)
-	}
-	return r, nil
+	return e.db, nil
 }
 
 // SetDecider implements store.Retainer.

@@ -145,8 +145,12 @@ func (c *compiler) policy(path string, p *Policy, at place) *node {
 	if err != nil {
 		c.fail(path, p.Name, err)
 	}
-	if len(p.Rest) > 0 && err == nil {
-		c.fail(path, p.Name, fmt.Errorf("unknown fields: %s", strings.Join(slices.Sorted(maps.Keys(p.Rest)), ", ")))
+	unknown := slices.DeleteFunc(slices.Sorted(maps.Keys(p.Rest)), func(key string) bool {
+		settings, ok := p.Rest[key].(map[string]any)
+		return key == p.Type && len(settings) == 0 && (ok || p.Rest[key] == nil) // trace_flags: {}
+	})
+	if len(unknown) > 0 && err == nil {
+		c.fail(path, p.Name, fmt.Errorf("unknown fields: %s", strings.Join(unknown, ", ")))
 	}
 	if len(c.errs) > before {
 		return nil

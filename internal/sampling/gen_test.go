@@ -177,7 +177,7 @@ func (g *policyGen) shared() map[string]any {
 	switch rng.IntN(16) {
 	case 0:
 		if rng.IntN(4) == 0 {
-			return g.policy("always_sample", nil)
+			return g.policy("always_sample", map[string]any{})
 		}
 		fallthrough
 	case 1, 2:

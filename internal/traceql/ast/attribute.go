@@ -149,6 +149,9 @@ func (a Attr) TraceLevel() bool {
 	return false
 }
 
+// Optional reports whether it is an intrinsic that a span can lack: what was decided about its trace, before it was.
+func (a Attr) Optional() bool { return a.Intrinsic == TraceDecision || a.Intrinsic == TracePolicy }
+
 // Multi reports whether a span can have several values, one per event or link. Unscoped attributes are found in
 // events and links too.
 func (a Attr) Multi() bool {

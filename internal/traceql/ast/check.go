@@ -211,7 +211,7 @@ func checkNil(b *Binary) error {
 	if !ok || b.Op != OpEq {
 		return nil
 	}
-	if a.Scope == ScopeIntrinsic || a == ServiceName {
+	if a.Scope == ScopeIntrinsic && !a.Optional() || a == ServiceName {
 		return fmt.Errorf("%s always has a value, so %s finds nothing: intrinsics and resource.service.name cannot be compared with = nil", a, b)
 	}
 	return nil

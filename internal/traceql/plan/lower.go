@@ -173,7 +173,7 @@ func lowerNil(b *ast.Binary) *Cond {
 			return constant(b.Op == ast.OpNe)
 		}
 		return &Cond{Op: IsExpr, Expr: b}
-	case a.Scope == ast.ScopeIntrinsic && !a.Multi() && a.Intrinsic != ast.ParentID || a == ast.ServiceName:
+	case a.Scope == ast.ScopeIntrinsic && !a.Multi() && !a.Optional() && a.Intrinsic != ast.ParentID || a == ast.ServiceName:
 		return constant(b.Op == ast.OpNe) // Always has a value.
 	case b.Op == ast.OpEq:
 		return test(a, NotExists)
