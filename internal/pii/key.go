@@ -14,11 +14,15 @@ type Key struct {
 	statement bool   // the value is a database statement
 	parameter bool   // the value is a parameter of a database statement
 	query     bool   // the value is the query part of a URL
+	hash      bool   // it is QueryHashKey
 	dirty     bool   // the key itself needs a scan
 }
 
 // Protected reports whether no rule may touch the attribute.
 func (k *Key) Protected() bool { return k.protected }
+
+// QueryHash reports whether the key is QueryHashKey.
+func (k *Key) QueryHash() bool { return k.hash }
 
 // Dirty reports whether the key's own text may have to be changed.
 func (k *Key) Dirty() bool { return k.dirty }
@@ -33,7 +37,7 @@ var (
 	protectedKeys     = map[string]bool{
 		"server.address": true, "server.port": true, "net.peer.name": true, "net.peer.port": true, "net.peer.ip": true,
 		"peer.service": true, "container.id": true, "trace_id": true, "span_id": true, "parent_span_id": true,
-		"trace.id": true, "span.id": true, "trace_flags": true, "db.query.hash": true, RedactedMarker: true,
+		"trace.id": true, "span.id": true, "trace_flags": true,
 	}
 )
 
@@ -58,7 +62,7 @@ func (sc *Scanner) Key(name string) *Key {
 
 func (sc *Scanner) judgeKey(name string) *Key {
 	r := sc.rules
-	k := &Key{name: name}
+	k := &Key{name: name, hash: name == QueryHashKey}
 	normal := normalKey(name)
 	k.protected = protectedKeys[name] || r.allow.match(normal)
 	for _, p := range protectedPrefixes {

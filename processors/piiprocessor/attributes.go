@@ -35,9 +35,9 @@ func (w *walker) attributes(place pii.Place, m pcommon.Map, parent *pii.Key, dep
 		i++
 		key := w.sc.Key(name)
 		if parent == nil && key.Protected() {
-			e.present = e.present || name == pii.QueryHashKey
 			continue
 		}
+		e.present = e.present || key.QueryHash()
 		if key.Dirty() {
 			w.keyText(place, key, i, &e)
 		}

@@ -302,6 +302,21 @@ func TestSensitiveKeyTakesEverythingBelow(t *testing.T) {
 	assert.Equal(t, map[string]any{"Cookie": "[REDACTED]", "accept": "text/html"}, raw["headers"])
 }
 
+// TestOwnAttributesAreNoHidingPlace: the names of what the processor itself writes protect nothing that clients write.
+func TestOwnAttributesAreNoHidingPlace(t *testing.T) {
+	h := start(t, func(c *Config) { c.MarkSpans = true })
+	td, _, _, s := oneSpan()
+	s.Attributes().PutStr(pii.QueryHashKey, "alice@example.com")
+	s.Attributes().PutEmptySlice(pii.RedactedMarker).AppendEmpty().SetStr("password=hunter2")
+	s.Attributes().PutStr("db.query.text", "SELECT a FROM t WHERE name = 'Smith'")
+	out := h.run(t, td)
+	raw := out.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Attributes().AsRaw()
+	assert.Equal(t, "[REDACTED:email]", raw[pii.QueryHashKey], "there is one already")
+	assert.Equal(t, []any{"statements", "text_assignments", "emails"}, raw[pii.RedactedMarker])
+	before := marshal(t, out)
+	assert.Equal(t, before, marshal(t, h.run(t, out)), "and what it writes itself stays")
+}
+
 func TestStatementRepeatedInNameAndMessage(t *testing.T) {
 	h := start(t, nil)
 	td, _, _, s := oneSpan()
