@@ -60,6 +60,7 @@ run: build ## build, start with config/local.yaml and print where to look
 	@echo "    localhost:4317                       OTLP over gRPC"
 	@echo "  Look at:"
 	@echo "    http://localhost:3200                Tempo API and Grafana data source, e.g. /api/traces/<trace id>"
+	@echo "    http://localhost:16686/api/services  Jaeger's API, legacy and v3 (gRPC on 16685)"
 	@echo "    http://localhost:8889/metrics        RED metrics and service graph of the spans"
 	@echo "    http://localhost:55679/debug/tracez  zPages"
 	@echo "    http://localhost:8888/metrics        Bramble's own metrics"

@@ -98,7 +98,7 @@ var rules = []rule{
 	{
 		packages: []string{"internal/tempoapi", "internal/jaegerapi"},
 		own: []string{
-			"internal/query", "internal/otlpspan", "internal/spanid", "internal/tempopb", "internal/webmount",
+			"internal/query", "internal/otlpspan", "internal/spanid", "internal/tempopb", "internal/jaegerpb", "internal/webmount",
 			// reached through query
 			"internal/traceql", "internal/traceql/...", "internal/store", "internal/store/gathered", "internal/memlimit",
 		},

@@ -40,6 +40,8 @@ type Config struct {
 	PprofEnabled bool `mapstructure:"pprof_enabled"`
 	// DeleteEnabled lets DELETE /api/traces/{traceID} delete a trace. Nothing else changes data. It needs auth.
 	DeleteEnabled bool `mapstructure:"delete_enabled"`
+	// Jaeger serves Jaeger's query API on ports of its own.
+	Jaeger JaegerConfig `mapstructure:"jaeger"`
 	// ShutdownTimeout is how long requests in progress may take to finish when the Collector stops or reloads.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
 
@@ -105,6 +107,7 @@ func createDefaultConfig() component.Config {
 		},
 		Peers:           configoptional.Default(defaultPeers()),
 		DetectPeers:     defaultDetect(),
+		Jaeger:          defaultJaegerConfig(),
 		ShutdownTimeout: defaultShutdownTimeout,
 	}
 }

@@ -50,6 +50,7 @@ type queryExtension struct {
 	addr    net.Addr
 	// accept is the listener while it is served.
 	accept net.Listener
+	jaeger  jaegerServers
 	// release gives the port back.
 	release func() error
 	// cancel ends the context of all requests.
@@ -124,7 +125,7 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 		}
 	})
 	e.set.Logger.Info("query API is listening", zap.Stringer("address", e.addr), zap.Stringer("store", e.cfg.Store))
-	return nil
+	return e.jaeger.start(ctx, host, e.set, &e.cfg.Jaeger, e.service, metrics)
 }
 
 // adapt turns the Collector's HTTP server into one that speaks all protocols on the port (C-01, C-02) and has no
@@ -175,6 +176,8 @@ func (e *queryExtension) Shutdown(ctx context.Context) error {
 	defer e.cancel()
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.ShutdownTimeout)
 	defer cancel()
+	jaeger := make(chan error, 1)
+	go func() { jaeger <- e.jaeger.stop(ctx) }()
 	// Nothing is accepted any more, and what was is known, before anything is closed: a request may be on its way.
 	_ = e.accept.Close() // One that is closed is what is wanted.
 	e.serve.Wait()
@@ -186,7 +189,7 @@ func (e *queryExtension) Shutdown(ctx context.Context) error {
 		e.set.Logger.Warn("requests were cut off because they did not end in time", zap.Duration("shutdown_timeout", e.cfg.ShutdownTimeout), zap.Error(err))
 		e.cancel()
 	}
-	var errs []error
+	errs := []error{<-jaeger}
 	// A listener that Shutdown has closed before is none.
 	if err := e.http.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		errs = append(errs, fmt.Errorf("close the query port: %w", err))

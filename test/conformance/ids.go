@@ -9,7 +9,7 @@ type line struct {
 	needed bool
 }
 
-// contract lists the lines of sections 0 to 3: those that must or should hold, and after a minus sign the others.
+// contract lists the lines of sections 0 to 3 and 8: those that must or should hold, and after a minus sign the others.
 const contract = `
 0    C-01 C-02 C-03 C-04 C-05 C-06 C-07 C-08 C-09 C-10 C-11 C-12 C-13 C-14 C-15 C-16 -C-17 C-18 C-20 C-21 C-22 C-23 C-24
 1.1  H-01 H-02 H-03 -H-04 H-05 -H-06 -H-07 H-08
@@ -25,6 +25,7 @@ const contract = `
 2    Q-01 Q-02 Q-03 Q-04 Q-05 Q-06 Q-07 Q-08 Q-09
 3    A-01 A-02 A-03 A-04 A-05 A-06 A-07 A-08 A-09 A-10 A-11 A-12 A-13 A-14 A-15 A-16 A-17 A-30 A-31 A-32 A-33 A-34
      D-01 D-02 D-03 D-04 D-05 D-06 D-07 D-08 D-09 D-10 D-11 D-12
+8    J-01 J-02 J-03 J-04 J-05 J-06 -J-07 J-20 J-21 J-22 J-23 J-24 J-25 J-26
 `
 
 // lines parses the list.

@@ -30,7 +30,7 @@ type testCase struct {
 var cases = slices.Concat(conventionCases, traceCases, searchCases, tagCases, metricsCases, streamCases, grafanaCases)
 
 // ownCases start binaries of their own.
-var ownCases = slices.Concat(configuredCases, securityCases, serviceGraphCases)
+var ownCases = slices.Concat(configuredCases, securityCases, serviceGraphCases, jaegerCases)
 
 // TestContract runs all cases while the fixture is in memory, and again when it is in blocks.
 func TestContract(t *testing.T) {
@@ -70,7 +70,7 @@ func TestEveryLineHasACase(t *testing.T) {
 	}
 	slices.Sort(missing)
 	assert.Empty(t, missing, "lines of the contract without a case")
-	require.Len(t, all, 140, "lines in the list")
+	require.Len(t, all, 154, "lines in the list")
 }
 
 // config is the binary's configuration: nothing but the way from OTLP to the query port, so that nothing changes spans.

@@ -33,7 +33,12 @@ var listeners = map[string]map[string][]listener{
 		"zipkin": {{path: []string{"endpoint"}}},
 	},
 	"extensions": {
-		"trace_query":  {{path: []string{"endpoint"}}, {path: []string{"peers", "server", "endpoint"}, needs: []string{"peers", "server"}}},
+		"trace_query": {
+			{path: []string{"endpoint"}},
+			{path: []string{"peers", "server", "endpoint"}, needs: []string{"peers", "server"}},
+			{path: []string{"jaeger", "http", "endpoint"}, needs: []string{"jaeger", "http"}},
+			{path: []string{"jaeger", "grpc", "endpoint"}, needs: []string{"jaeger", "grpc"}},
+		},
 		"zpages":       {{path: []string{"endpoint"}}},
 		"health_check": {{path: []string{"endpoint"}}},
 		"pprof":        {{path: []string{"endpoint"}}},
