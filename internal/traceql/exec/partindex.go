@@ -28,7 +28,8 @@ func worthIndexing(rows int) int64 { return int64(max(256, rows/512)) }
 // traceRows appends the rows of a trace in a part.
 func (r *run) traceRows(part int, id spanid.TraceID, dst []uint32) ([]uint32, error) {
 	ix := &r.indexes[part]
-	if ix.asked.Add(1) < worthIndexing(r.rows[part]) {
+	// Heads have the rows of a trace at hand.
+	if r.kinds[part] != store.KindBlock || ix.asked.Add(1) < worthIndexing(r.rows[part]) {
 		out, err := r.parts[part].TraceRows(r.ctx, id, dst)
 		if err != nil {
 			return nil, fmt.Errorf("find rows of trace %s: %w", id, err)

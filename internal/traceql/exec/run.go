@@ -41,16 +41,18 @@ type run struct {
 
 	catalogue catalogue
 	indexes   []partIndex
-	rows      []int // Per part.
+	rows      []int            // Per part.
+	kinds     []store.PartKind // Per part.
 
 	spans, bytes, granules, skipped, traces atomic.Int64
 }
 
 func newRun(ctx context.Context, view store.View, budget *memlimit.Budget) *run {
 	r := &run{ctx: ctx, view: view, parts: view.Parts(), split: view.Split(), meter: &meter{budget: budget}}
-	r.indexes, r.rows = make([]partIndex, len(r.parts)), make([]int, len(r.parts))
+	r.indexes, r.rows, r.kinds = make([]partIndex, len(r.parts)), make([]int, len(r.parts)), make([]store.PartKind, len(r.parts))
 	for i, p := range r.parts {
-		r.rows[i] = p.Info().Rows
+		info := p.Info()
+		r.rows[i], r.kinds[i] = info.Rows, info.Kind
 	}
 	return r
 }

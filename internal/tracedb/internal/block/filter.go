@@ -319,17 +319,28 @@ func filterRefs(s *refSource, p *store.Predicate, sel *store.Bitmap) error {
 		sel.And(&keep)
 		return nil
 	}
-	for row, i := range s.ids.All() {
-		id := s.ids.Num(i) + uint64(s.base) //nolint:gosec // not negative
-		if id >= uint64(len(s.col.codes)) {
-			if !sel.Has(row) {
-				continue
+	byID := make([]bool, len(s.col.codes))
+	for id, c := range s.col.codes {
+		byID[id] = holds(c)
+	}
+	base := uint64(s.base) //nolint:gosec // not negative
+	for w, nums := 0, s.ids.Nums; len(nums) > 0; w++ {
+		n := min(64, len(nums))
+		var marks uint64
+		for i, num := range nums[:n] {
+			id := num + base
+			if id >= uint64(len(byID)) {
+				if !sel.Has(w<<6 + i) {
+					continue
+				}
+				return s.b.corrupt(fileSpans, fmt.Errorf("a span refers to resource or scope %d of %d", id, len(byID)))
 			}
-			return s.b.corrupt(fileSpans, fmt.Errorf("a span refers to resource or scope %d of %d", id, len(s.col.codes)))
+			if byID[id] {
+				marks |= 1 << i
+			}
 		}
-		if holds(s.col.codes[id]) {
-			keep.Set(row)
-		}
+		keep.SetWord(w, marks)
+		nums = nums[n:]
 	}
 	sel.And(&keep)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 )
 
@@ -69,7 +70,9 @@ func (p *Part) readIntrinsic(c store.Column, lo, hi uint32, sel *store.Bitmap, d
 		p.readText(p.h.statusMessage, lo, hi, sel, dst)
 	case store.SpanTraceState:
 		p.readText(p.h.traceState, lo, hi, sel, dst)
-	case store.SpanTraceID, store.SpanID, store.SpanParentID:
+	case store.SpanTraceID:
+		p.readTraceIDs(lo, sel, dst)
+	case store.SpanID, store.SpanParentID:
 		dir := p.h.ids.view()
 		for i := range sel.Rows() {
 			dst.Values = append(dst.Values, get(dir, int(lo)+i).value(c.Name))
@@ -82,6 +85,22 @@ func (p *Part) readIntrinsic(c store.Column, lo, hi uint32, sel *store.Bitmap, d
 	default:
 		a, b := ownedBy(&p.h.links.row, p.s.links, lo, hi)
 		p.spread(&p.h.links.row, lo, a, b, sel, dst, p.linkValue(c.Name))
+	}
+}
+
+// readTraceIDs gives a dictionary entry to each run of rows of a trace.
+func (p *Part) readTraceIDs(lo uint32, sel *store.Bitmap, dst *store.Vector) {
+	dir := p.h.ids.view()
+	var last spanid.TraceID
+	code := store.NoCode
+	for i := range sel.Rows() {
+		e := get(dir, int(lo)+i)
+		if code == store.NoCode || e.trace != last {
+			last = e.trace
+			code++ // From NoCode to 0 first.
+			dst.Dict = append(dst.Dict, e.value(store.SpanTraceID))
+		}
+		dst.Codes = append(dst.Codes, code)
 	}
 }
 
