@@ -57,7 +57,8 @@ func send(t *testing.T, b *harness.Bramble, requests ...[]*tracepb.ResourceSpans
 }
 
 // fill stores 30,000 spans of an hour that ended three hours ago: of the reference workload, or without any attributes
-// but the name of a service, so that lists of names, which are those of whole blocks, stay as they are.
+// but the name of a service, called as spans of the recording are, so that lists of names and values, which are those of
+// whole blocks, stay as they are.
 func (w *world) fill(t *testing.T, plainOf string) {
 	t.Helper()
 	gen := testkit.NewGenerator(uint64(w.filled + 1))
@@ -70,7 +71,7 @@ func (w *world) fill(t *testing.T, plainOf string) {
 			rs := resourceSpans(plainOf, nil, nil)
 			for k := range 1000 {
 				n := w.filled + k
-				rs.ScopeSpans[0].Spans = append(rs.GetScopeSpans()[0].GetSpans(), b.span(fmt.Sprintf("%032x", n/10+1), fmt.Sprintf("%016x", n+1), "", "filler", internal, time.Duration(k)*time.Millisecond, time.Millisecond))
+				rs.ScopeSpans[0].Spans = append(rs.GetScopeSpans()[0].GetSpans(), b.span(fmt.Sprintf("%032x", n/10+1), fmt.Sprintf("%016x", n+1), "", "bake tray", internal, time.Duration(k)*time.Millisecond, time.Millisecond))
 			}
 			m.ResourceSpans = []*tracepb.ResourceSpans{rs}
 		} else {
