@@ -100,6 +100,7 @@ bench: build ## ingest and query benchmarks of the whole process, pii and trace_
 	@echo "--- store only, sync: always"; BRAMBLE_SYNC=always build/ingest -config bench/store-only.yaml -spans $(BENCH_SPANS)
 	@echo "--- as shipped (config/local.yaml)"; build/ingest -config config/local.yaml -spans $(BENCH_SPANS)
 	@echo "--- queries"; build/query -spans $(BENCH_SPANS)
+	@echo "--- 50 clients while 20,000 spans a second arrive"; build/query -clients 50
 	@echo "--- pii beside contrib's redaction processor"; go test -run '^$$' -bench . -benchmem ./processors/piiprocessor
 	@echo "--- trace_metrics beside contrib's span_metrics and service_graph"; go test -run '^$$' -bench BesideContrib -benchmem ./components/tracemetricsconnector
 

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/spanid"
@@ -64,12 +65,13 @@ func (s *Service) SearchStream(ctx context.Context, r SearchRequest, interim fun
 		return nil, err
 	}
 	var out *SearchResult
+	told := map[spanid.TraceID]bool{} // Also when the search begins anew because a part was damaged.
 	d := &Done{Kind: "search", Query: r.Query, StartNano: r.StartNano, EndNano: r.EndNano, Client: r.Client, plan: p}
 	err = s.run(ctx, s.scans, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
 		f := s.fanOut(&local{service: s, view: v, budget: budget}, r.Client)
 		o := searchOptions(&r, budget)
 		if interim != nil {
-			o.Progress = s.searchProgress(p.RowsOnly, interim)
+			o.Progress = s.searchProgress(p.RowsOnly, told, interim)
 		}
 		res, err := f.search(ctx, v, p, r, o)
 		if err != nil {
@@ -89,12 +91,16 @@ func (s *Service) SearchStream(ctx context.Context, r SearchRequest, interim fun
 	return out, err
 }
 
-// searchProgress passes on what a search reports.
-func (s *Service) searchProgress(bare bool, interim func(*SearchResult) error) *exec.SearchProgress {
+// searchProgress passes on what a search reports, but for traces that were told of.
+func (s *Service) searchProgress(bare bool, told map[spanid.TraceID]bool, interim func(*SearchResult) error) *exec.SearchProgress {
 	due := newPace(s.limits.StreamInterval)
 	return &exec.SearchProgress{
 		Due: due.due,
 		Report: func(settled []exec.TraceRow, st exec.Stats, done, total int) error {
+			settled = slices.DeleteFunc(settled, func(t exec.TraceRow) bool { return told[t.ID] })
+			for i := range settled {
+				told[settled[i].ID] = true
+			}
 			res := searchResult(&exec.SearchResult{Traces: settled, Stats: st}, bare)
 			res.Stats.Completed, res.Stats.Jobs = uint32(done), uint32(total)
 			return interim(res)

@@ -39,7 +39,7 @@ type sender struct {
 // Spans of a request, and requests on their way at a time.
 const (
 	batchSpans = 1000
-	senders    = 4
+	senders    = 16
 )
 
 // run sends until ctx ends. The rate is kept on average: after a stall batches follow each other faster.
