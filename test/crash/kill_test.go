@@ -208,7 +208,7 @@ func TestKillWhileStarting(t *testing.T) {
 func TestKillWhileWritingBlocks(t *testing.T) {
 	kills, spans := 3, 8000
 	if full() {
-		kills, spans = 6, 15_000
+		kills, spans = 20, 6_000
 	}
 	b := harness.Start(t, harness.Config{
 		Files:   []string{"config/local.yaml"},
