@@ -3,6 +3,8 @@ package harness
 import (
 	"context"
 	"encoding/hex"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 
@@ -55,6 +57,15 @@ func (a *Acks) Traces() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.traces)
+}
+
+// Each calls f for every trace with its acknowledged spans. f must not call methods of a.
+func (a *Acks) Each(f func(trace [16]byte, spans [][8]byte)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for trace, spans := range a.traces {
+		f(trace, slices.Collect(maps.Keys(spans)))
+	}
 }
 
 // Missing asks b for every trace of which a span was acknowledged, and returns how many acknowledged spans are not in

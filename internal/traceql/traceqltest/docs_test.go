@@ -187,6 +187,14 @@ const docsTail = `
 - Ties in topk() and bottomk() go to the lower labels.
 - compare() also counts attributes of events and links, and follows at most 10,000 values per attribute.
 
+## What we added
+
+With [sampling](sampling.md) by the store there are two intrinsics, named so that they cannot clash with Tempo's. Both can be
+compared with nil, which they are until something was decided.
+
+- ` + "`trace:brambleDecision`" + ` is "kept" or "dropped": what was decided about the trace when it left the recent window.
+- ` + "`trace:bramblePolicy`" + ` is the name of the policy that decided; nil also if none did.
+
 ## What to know
 
 - && and || bind equally, from left to right: use brackets.
