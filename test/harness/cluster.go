@@ -52,7 +52,7 @@ func StartCluster(tb testing.TB, n int, cfg Config) *Cluster {
 			"extensions::trace_query::peers::static", peers,
 		)
 		if has(merged, []string{"extensions", "trace_query", "peers", "dns"}) {
-			set(one.Overlay, nil, "extensions", "trace_query", "peers", "dns")
+			set(one.Overlay, false, "extensions", "trace_query", "peers", "dns", "enabled")
 		}
 		if has(merged, []string{"connectors", "trace_owner"}) {
 			set(one.Overlay, fmt.Sprintf("127.0.0.%d:%d", i+1, spans), "receivers", "otlp/peer", "protocols", "grpc", "endpoint")

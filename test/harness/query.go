@@ -142,3 +142,8 @@ func (b *Bramble) WaitTrace(traceID []byte, spans int) *tracepb.TracesData {
 	})
 	return td
 }
+
+// TryGet is Get that returns errors of the transport.
+func (b *Bramble) TryGet(path string) (Reply, error) {
+	return do(b.tb.Context(), http.DefaultClient, http.MethodGet, "http://"+b.QueryAddr()+path, http.NoBody)
+}
