@@ -174,7 +174,7 @@ func (db *DB) compactOnce(ctx context.Context, wait pace) (worked bool, err erro
 			return false, err
 		}
 	}
-	if _, err := db.finish(db.merged); err != nil {
+	if err := db.finish(db.merged); err != nil {
 		return false, fmt.Errorf("put %s in use: %w", db.merged.source(), err)
 	}
 	db.merged = nil

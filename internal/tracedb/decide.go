@@ -542,7 +542,7 @@ func (db *DB) Decision(ctx context.Context, id spanid.TraceID) (d store.Decision
 		}
 	}
 	if n, ok := db.notes.get(id); ok && n.flags.Decided() {
-		return verdict{n.flags, n.policy}.decision(), true, nil
+		return verdict(n).decision(), true, nil
 	}
 	gone := db.remembered.Load()
 	if note, ok := gone.Note(id); ok {

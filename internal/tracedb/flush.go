@@ -197,9 +197,9 @@ func copyRows(ctx context.Context, w *block.Writer, part store.Part, order []uin
 	return nil
 }
 
-// finish makes the store use what a job wrote. It reports false if that was not wanted any more. After an error the
+// finish makes the store use what a job wrote, or gives it up if it is not wanted any more. After an error the
 // job must be finished again, as the next Open may find a manifest that names its block.
-func (db *DB) finish(j *job) (bool, error) {
+func (db *DB) finish(j *job) error {
 	db.commit.Lock()
 	defer db.commit.Unlock()
 	s := db.state.Load()
@@ -209,24 +209,22 @@ func (db *DB) finish(j *job) (bool, error) {
 	return db.finishMerge(j, s)
 }
 
-func (db *DB) finishHead(j *job, s *state) (bool, error) {
+func (db *DB) finishHead(j *job, s *state) error {
 	p := j.piece
 	if s == nil || len(s.frozen) == 0 || s.frozen[len(s.frozen)-1] != p {
-		return false, db.discard(j)
+		return db.discard(j)
 	}
 	blocks := s.blocks
 	if j.block != nil {
 		next, err := db.deletedMeanwhile(j, s)
-		if err == nil {
-			next, err = db.notedInHead(j, s, next)
-		}
 		if err != nil {
-			return false, err
+			return err
 		}
+		next = db.notedInHead(j, s, next)
 		blocks = slices.Concat([]*blockPiece{next}, blocks)
 	}
 	if err := db.save(blocks, max(db.mark, p.mark)); err != nil {
-		return false, err
+		return err
 	}
 	// Late spans of traces that were dropped by decision are hidden in the block.
 	db.stats.removedSpans.Add(int64(p.head.Rows() - len(s.masks[p]) - (rowsOf(blocks) - rowsOf(s.blocks))))
@@ -238,10 +236,10 @@ func (db *DB) finishHead(j *job, s *state) (bool, error) {
 	db.notes.drop(func(id spanid.TraceID) bool { return !db.state.Load().inHeads(id) })
 	db.retire(p.mark)
 	if j.block == nil {
-		return true, nil
+		return nil
 	}
 	db.blockWritten(j)
-	return true, j.block.Release() // The states hold their own references.
+	return j.block.Release() // The states hold their own references.
 }
 
 // deletedMeanwhile returns the new block without the traces that were deleted while it was written. The caller holds
@@ -273,10 +271,10 @@ func (db *DB) deletedMeanwhile(j *job, s *state) (*blockPiece, error) {
 }
 
 // notedInHead returns the new block with the notes about its traces that the store kept for the head.
-func (db *DB) notedInHead(j *job, s *state, b *blockPiece) (*blockPiece, error) {
+func (db *DB) notedInHead(j *job, s *state, b *blockPiece) *blockPiece {
 	notes := db.notes.of(func(id spanid.TraceID) bool { return s.has(j.piece, id) })
 	if len(notes) == 0 {
-		return b, nil
+		return b
 	}
 	e := editOverlay(b, db.now())
 	list := make([]block.TraceNote, 0, len(notes))
@@ -284,7 +282,7 @@ func (db *DB) notedInHead(j *job, s *state, b *blockPiece) (*blockPiece, error) 
 		list = append(list, e.note(id, verdict(n)))
 	}
 	e.o.Set(list...)
-	return db.newBlockPiece(b.block.WithOverlay(e.o), b.hidden), nil // None of them hides.
+	return db.newBlockPiece(b.block.WithOverlay(e.o), b.hidden) // None of them hides.
 }
 
 // discard gives up what a job wrote. A manifest that may name it is replaced first. The caller holds commit.

@@ -109,7 +109,7 @@ func (db *DB) step(erasedBefore time.Time) (worked bool, err error) {
 			return false, err
 		}
 	}
-	if _, err := db.finish(db.pending); err != nil {
+	if err := db.finish(db.pending); err != nil {
 		return false, fmt.Errorf("put %s in use: %w", db.pending.source(), err)
 	}
 	db.pending = nil

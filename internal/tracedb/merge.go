@@ -197,8 +197,7 @@ func (m *merger) close() {
 
 // damaged makes the store look after a block in which damage was found.
 func (m *merger) damaged(b *block.Block, err error) error {
-	var corrupt *store.CorruptionError
-	if errors.As(err, &corrupt) {
+	if _, ok := errors.AsType[*store.CorruptionError](err); ok {
 		m.db.suspect(b, err)
 	}
 	return err
@@ -369,7 +368,7 @@ func (m *merger) writeHuge(ctx context.Context, w *block.Writer, pieces []compac
 }
 
 // finishMerge puts the new block in the place of the old ones. The caller holds commit.
-func (db *DB) finishMerge(j *job, s *state) (bool, error) {
+func (db *DB) finishMerge(j *job, s *state) error {
 	now := make([]*blockPiece, len(j.olds))
 	for i, old := range j.olds {
 		at := -1
@@ -377,19 +376,19 @@ func (db *DB) finishMerge(j *job, s *state) (bool, error) {
 			at = slices.IndexFunc(s.blocks, func(b *blockPiece) bool { return b.id == old.id })
 		}
 		if at < 0 {
-			return false, db.discard(j)
+			return db.discard(j)
 		}
 		now[i] = s.blocks[at]
 	}
 	if j.pinnedMeanwhile(now) {
-		return false, db.discard(j)
+		return db.discard(j)
 	}
 	blocks := without(s.blocks, now)
 	db.remember(j.olds)
 	if j.block != nil {
 		next, err := db.inherit(j, now)
 		if err != nil {
-			return false, err
+			return err
 		}
 		next.retained = !slices.ContainsFunc(now, func(b *blockPiece) bool { return b.undecided() }) &&
 			slices.ContainsFunc(now, func(b *blockPiece) bool { return b.retained })
@@ -401,7 +400,7 @@ func (db *DB) finishMerge(j *job, s *state) (bool, error) {
 		blocks = slices.Insert(blocks, at, next)
 	}
 	if err := db.save(blocks, db.mark); err != nil {
-		return false, err
+		return err
 	}
 	alone := s.alone(j.joined, now)
 	s.split.base() // The first time takes long; others must not wait for it.
@@ -423,10 +422,10 @@ func (db *DB) finishMerge(j *job, s *state) (bool, error) {
 	db.repaired(j)
 	if j.block == nil {
 		db.stats.rewrites.Add(1)
-		return true, nil
+		return nil
 	}
 	db.blockWritten(j)
-	return true, j.block.Release()
+	return j.block.Release()
 }
 
 // pinnedMeanwhile reports whether a trace was left out that is not hidden any more.

@@ -192,8 +192,8 @@ func TestInterop(t *testing.T) {
 		"workload": {testkit.NewGenerator(5).Batch(1000), true, WriterOptions{}, nil},
 		"nasty":    {testkit.NewNasty(21).Batch(200), false, WriterOptions{}, nil},
 		"copied": {
-			testkit.NewGenerator(7).Batch(store.GranuleRows + 400), true, WriterOptions{},
-			testkit.NewGenerator(8).Batch(store.GranuleRows + 400),
+			batch: testkit.NewGenerator(7).Batch(store.GranuleRows + 400), questions: true,
+			copied: testkit.NewGenerator(8).Batch(store.GranuleRows + 400),
 		},
 	}
 	if full() {

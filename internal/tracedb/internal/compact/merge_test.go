@@ -40,18 +40,18 @@ func name(id spanid.TraceID) string { return strings.TrimRight(string(id[:]), "\
 func describe(m *Merged) string {
 	var out []string
 	for _, c := range m.Copies {
-		s := fmt.Sprintf("copy %d.%d", c.Input, c.Group)
+		words := []string{fmt.Sprintf("copy %d.%d", c.Input, c.Group)}
 		for _, t := range c.Traces {
-			s += " " + name(t.ID)
+			words = append(words, name(t.ID))
 		}
-		out = append(out, s)
+		out = append(out, strings.Join(words, " "))
 	}
 	for i := range m.Traces {
-		s := name(m.Traces[i].ID)
+		words := []string{name(m.Traces[i].ID)}
 		for _, p := range m.Pieces(&m.Traces[i]) {
-			s += fmt.Sprintf(" %d@%d+%d", p.Input, p.Row, p.Spans)
+			words = append(words, fmt.Sprintf("%d@%d+%d", p.Input, p.Row, p.Spans))
 		}
-		out = append(out, s)
+		out = append(out, strings.Join(words, " "))
 	}
 	return strings.Join(out, "; ")
 }
