@@ -53,7 +53,7 @@ func (c *comparer) of(a ast.Attr) *valueCounts {
 }
 
 // valueCountBytes is about what a value with a few buckets costs.
-const valueCountBytes = 256
+const valueCountBytes = 448
 
 // value returns the counts of a value, nil for one that is none.
 func (c *comparer) value(all *valueCounts, v store.Value) (*valueCount, error) {
