@@ -154,11 +154,11 @@ func (t *tagRun) columnValues(a ast.Attr, found *valueSet) error {
 		if err := t.run.err(); err != nil {
 			return err
 		}
-		more := true
-		var err error
-		if known[i], more, err = t.fromPart(p, a, col, found); err != nil || !more {
+		all, more, err := t.fromPart(p, a, col, found)
+		if err != nil || !more {
 			return err
 		}
+		known[i] = all
 	}
 	exists := &store.Predicate{Column: col, Op: store.OpExists}
 	return t.matching(known, func(s spot, sel *store.Bitmap) (bool, error) {

@@ -53,7 +53,8 @@ func TestCatalogueOfIDs(t *testing.T) {
 	b := &store.Batch{Resources: []store.Resource{{}}, Scopes: []store.Scope{{}}}
 	for i := range 3000 {
 		b.Spans = append(b.Spans, store.Span{Attrs: []store.Attr{
-			{Key: "id", Value: store.String(fmt.Sprint("id-", i))}, {Key: "n", Value: store.Int(int64(i))},
+			{Key: "id", Value: store.String(fmt.Sprint("id-", i))},
+			{Key: "n", Value: store.Int(int64(i))},
 			{Key: "few", Value: store.Int(int64(i % 7))},
 		}})
 	}
