@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/bramble-tracing/bramble/internal/otlpspan"
+	"github.com/bramble-tracing/bramble/internal/testkit"
+	"github.com/bramble-tracing/bramble/test/harness"
+)
+
+// BenchmarkCluster compares three agents with owners to one agent, over the reference workload: CPU per span of ingest,
+// all processes together, and the latency of queries. BRAMBLE_BENCH_SPANS says how many spans. bench/results.md has the
+// results.
+func BenchmarkCluster(b *testing.B) {
+	spans := 200_000
+	if n, err := strconv.Atoi(os.Getenv("BRAMBLE_BENCH_SPANS")); err == nil {
+		spans = n
+	}
+	one := harness.Start(b, harness.Config{Files: []string{direct}})
+	three := harness.StartCluster(b, 3, harness.Config{Files: layouts["routed"]})
+	ids := ingest(b, spans, "one agent", []*harness.Bramble{one})
+	ingest(b, spans, "three agents", three.Agents)
+	for _, q := range []struct{ name, path string }{
+		{"trace by id", ""},
+		{"service", search(`{ resource.service.name = "checkout" }`)},
+		{"needle", search(`{ span.http.response.status_code = 503 && duration > 1s }`)},
+		{"structure", search(`{ kind = server } >> { status = error }`)},
+		{"count", search(`{ status = error } | count() > 2`)},
+		{"rate", metrics(`{} | rate() by (resource.service.name)`)},
+		{"quantiles", metrics(`{} | quantile_over_time(duration, .5, .99) by (name)`)},
+		{"values", "/api/v2/search/tag/resource.service.name/values"},
+	} {
+		b.Run(q.name, func(b *testing.B) {
+			var took [2][]time.Duration
+			for i := 0; b.Loop(); i++ {
+				path := q.path
+				if path == "" {
+					path = "/api/v2/traces/" + ids[i*7919%len(ids)]
+				}
+				for k, a := range []*harness.Bramble{one, three.Agents[i%3]} { // In turn, so that both see the same machine.
+					start := time.Now()
+					r := a.Get(path)
+					took[k] = append(took[k], time.Since(start))
+					require.Equal(b, 200, r.Status, "%s", r.Body)
+				}
+			}
+			for k, unit := range []string{"one", "three"} {
+				slices.Sort(took[k])
+				b.ReportMetric(ms(took[k][len(took[k])/2]), unit+"-p50-ms")
+				b.ReportMetric(ms(took[k][len(took[k])*99/100]), unit+"-p99-ms")
+			}
+		})
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func search(q string) string { return "/api/search?limit=20&q=" + url.QueryEscape(q) }
+
+func metrics(q string) string {
+	return "/api/metrics/query_range?since=1h&step=60s&q=" + url.QueryEscape(q)
+}
+
+// ingest sends the reference workload to agents in turn and logs what a span costs all of them together.
+func ingest(b *testing.B, spans int, name string, agents []*harness.Bramble) (ids []string) {
+	b.Helper()
+	gen := testkit.NewGenerator(1)
+	gen.SetTime(time.Now().Add(-30 * time.Minute))
+	var clients []coltracepb.TraceServiceClient
+	for _, a := range agents {
+		clients = append(clients, coltracepb.NewTraceServiceClient(harness.Dial(b, a.GRPC())))
+	}
+	before := cpu(b, agents)
+	for sent := 0; sent < spans; sent += 1000 {
+		batch := gen.Batch(1000)
+		body, err := otlpspan.AppendProto(nil, batch)
+		require.NoError(b, err)
+		m := &coltracepb.ExportTraceServiceRequest{}
+		require.NoError(b, proto.Unmarshal(body, m))
+		_, err = clients[sent/1000%len(clients)].Export(b.Context(), m)
+		require.NoError(b, err)
+		ids = append(ids, batch.Spans[0].TraceID.String())
+	}
+	used := cpu(b, agents) - before
+	b.Logf("%s: %.2f µs of CPU per span", name, float64(used.Microseconds())/float64(spans))
+	return ids
+}
+
+// cpu is the user and system time of processes so far.
+func cpu(b *testing.B, agents []*harness.Bramble) time.Duration {
+	b.Helper()
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on.
+	var sum time.Duration
+	for _, a := range agents {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.PID()))
+		require.NoError(b, err)
+		_, rest, ok := strings.Cut(string(stat), ") ")
+		require.True(b, ok)
+		fields := strings.Fields(rest)
+		for _, f := range fields[11:13] { // utime and stime, fields 14 and 15 of proc(5).
+			n, err := strconv.ParseInt(f, 10, 64)
+			require.NoError(b, err)
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum
+}
