@@ -127,6 +127,11 @@ var rules = []rule{
 		why:      "guarding bytes needs neither their meaning nor the Collector",
 	},
 	{
+		packages: []string{"internal/kubenotice"},
+		own:      []string{"internal/liveconfig", "internal/procstate"},
+		why:      "telling Kubernetes needs verdicts only",
+	},
+	{
 		packages: []string{"internal/configcheck"},
 		own:      []string{"internal/liveconfig", "internal/procstate"},
 		why:      "any component can be checked, so none is named",

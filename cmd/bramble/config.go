@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/featuregate"
 
+	"github.com/bramble-tracing/bramble/components/configmapprovider"
 	"github.com/bramble-tracing/bramble/components/watchprovider"
 	"github.com/bramble-tracing/bramble/internal/configcheck"
 	"github.com/bramble-tracing/bramble/internal/liveconfig"
@@ -78,7 +79,7 @@ func checkSettings(uris []string) configcheck.Settings {
 	return configcheck.Settings{
 		Factories: components, Build: buildInfo(), URIs: uris,
 		Providers: func(read func(string, []byte)) []confmap.ProviderFactory {
-			return providers(watchprovider.NewRecordingFactory(read))
+			return providers(watchprovider.NewRecordingFactory(read), configmapprovider.NewRecordingFactory(read))
 		},
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/confmap/provider/yamlprovider"
 	"go.opentelemetry.io/collector/otelcol"
 
+	"github.com/bramble-tracing/bramble/components/configmapprovider"
 	"github.com/bramble-tracing/bramble/components/watchprovider"
 	"github.com/bramble-tracing/bramble/internal/procstate"
 )
@@ -89,18 +90,17 @@ func settings() otelcol.CollectorSettings {
 		// serve handles the signals.
 		DisableGracefulShutdown: true,
 		ConfigProviderSettings: otelcol.ConfigProviderSettings{
-			ResolverSettings: confmap.ResolverSettings{ProviderFactories: providers(watchprovider.NewFactory())},
+			ResolverSettings: confmap.ResolverSettings{ProviderFactories: providers(watchprovider.NewFactory(), configmapprovider.NewFactory())},
 		},
 	}
 }
 
-// providers are what reads configurations; file is the one for the scheme of that name.
-func providers(file confmap.ProviderFactory) []confmap.ProviderFactory {
-	return []confmap.ProviderFactory{
+// providers are what reads configurations: our own, and the Collector's for other schemes.
+func providers(own ...confmap.ProviderFactory) []confmap.ProviderFactory {
+	return append(own,
 		envprovider.NewFactory(),
-		file,
 		httpprovider.NewFactory(),
 		httpsprovider.NewFactory(),
 		yamlprovider.NewFactory(),
-	}
+	)
 }

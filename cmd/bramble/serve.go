@@ -10,8 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/collector/otelcol"
+	"go.uber.org/zap"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/bramble-tracing/bramble/internal/configcheck"
+	"github.com/bramble-tracing/bramble/internal/kubenotice"
 	"github.com/bramble-tracing/bramble/internal/liveconfig"
 	"github.com/bramble-tracing/bramble/internal/procstate"
 )
@@ -90,16 +94,37 @@ func guard(args []string, flags *configFlags) (g *liveconfig.Guard, release func
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the running program: %w", err)
 	}
+	tell, untell := podNotices(func() *zap.Logger { return g.Logger() })
 	g = liveconfig.New(liveconfig.Options{
+		OnRecord:    tell,
 		Checker:     &liveconfig.Child{Program: program, Args: slices.Clone(args), Light: lightChecker{flags}},
 		Directories: keptDirectories(),
 		Probation:   probation(),
 	})
-	if release, err = liveconfig.Register(&procstate.Default, g); err != nil {
+	unregister, err := liveconfig.Register(&procstate.Default, g)
+	if err != nil {
 		g.Close()
+		untell()
 		return nil, nil, err
 	}
-	return g, release, nil
+	return g, func() error { untell(); return unregister() }, nil
+}
+
+// podNotices returns what tells Kubernetes of verdicts, where POD_NAMESPACE and POD_NAME say which pod this is (by the
+// downward API; POD_UID and NODE_NAME make its events better found). Elsewhere it does nothing.
+func podNotices(log func() *zap.Logger) (tell func(liveconfig.Record), untell func()) {
+	nothing := func(liveconfig.Record) {}
+	pod := kubenotice.Pod{Namespace: os.Getenv("POD_NAMESPACE"), Name: os.Getenv("POD_NAME"), UID: os.Getenv("POD_UID"), Node: os.Getenv("NODE_NAME")}
+	conf, err := rest.InClusterConfig()
+	if err != nil || pod.Namespace == "" || pod.Name == "" {
+		return nothing, func() {}
+	}
+	client, err := kubernetes.NewForConfig(conf)
+	if err != nil {
+		return nothing, func() {}
+	}
+	n := kubenotice.New(client, pod, log)
+	return n.Record, n.Close
 }
 
 // keptDirectories are where the store keeps its data by default, when the configuration cannot be asked.

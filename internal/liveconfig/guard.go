@@ -74,6 +74,13 @@ func (g *Guard) SetLogger(l *zap.Logger) {
 	g.log = l
 }
 
+// Logger returns the logger of the current run.
+func (g *Guard) Logger() *zap.Logger {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.log
+}
+
 // Read returns the pinned content of a source, reading it from the source itself the first time. notify is called at
 // most once, when the Collector is to read everything again; it replaces that of earlier calls.
 func (g *Guard) Read(ctx context.Context, s Source, notify func()) ([]byte, error) {

@@ -109,7 +109,7 @@ func (g *Guard) judge(ctx context.Context, w *watchState, sources map[string]Sou
 				return
 			}
 			if w.tries++; w.tries < maxCheckTries {
-				g.logger().Warn("The new configuration could not be checked; trying again.", zap.Error(err))
+				g.Logger().Warn("The new configuration could not be checked; trying again.", zap.Error(err))
 				return
 			}
 			v = Verdict{Reason: fmt.Sprintf("it could not be checked: %v", err)}
@@ -124,7 +124,7 @@ func (g *Guard) judge(ctx context.Context, w *watchState, sources map[string]Sou
 	// The bytes that are pinned must be those that were checked.
 	set, err := readChecked(ctx, sources, v.Sources)
 	if err != nil {
-		g.logger().Info("The configuration changed while it was checked.", zap.Error(err))
+		g.Logger().Info("The configuration changed while it was checked.", zap.Error(err))
 		*w = watchState{}
 		return
 	}
@@ -247,14 +247,8 @@ func (g *Guard) confirm() {
 		return
 	}
 	if err := saveKept(dir, set); err != nil {
-		g.logger().Warn("The configuration could not be kept for the next start.", zap.Error(err))
+		g.Logger().Warn("The configuration could not be kept for the next start.", zap.Error(err))
 	}
-}
-
-func (g *Guard) logger() *zap.Logger {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.log
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
