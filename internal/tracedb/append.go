@@ -33,12 +33,6 @@ func (db *DB) append(ctx context.Context, b *store.Batch) error {
 	if len(b.Spans) == 0 {
 		return nil
 	}
-	buf := db.buffer()
-	defer db.release(buf)
-	var err error
-	if *buf, err = appendBatchRecord((*buf)[:0], b); err != nil {
-		return err
-	}
 	reserved := weigh(b)
 	if limit := db.heads.Limit() - db.opts.Cut.Bytes; reserved > limit {
 		return fmt.Errorf("about %d bytes in memory, at most %d: send smaller batches or allow more memory: %w",
@@ -48,6 +42,14 @@ func (db *DB) append(ctx context.Context, b *store.Batch) error {
 		return fmt.Errorf("%s: %w", *reason, store.ErrFull)
 	}
 	if err := db.reserve(ctx, reserved); err != nil {
+		return err
+	}
+	// Not before there is room: of many large batches that wait, none has its record yet.
+	buf := db.buffer()
+	defer db.release(buf)
+	var err error
+	if *buf, err = appendBatchRecord((*buf)[:0], b); err != nil {
+		db.heads.Release(reserved)
 		return err
 	}
 	live, err := db.write(ctx, *buf, b, reserved)
