@@ -3,6 +3,7 @@ package tailsamplingprocessor
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -50,7 +51,7 @@ func compileFile(content []byte) (*sampling.Policies, error) {
 		return nil, fmt.Errorf("policies_file: %w", err)
 	}
 	if len(cfg.Policies) == 0 {
-		return nil, fmt.Errorf("policies_file: it has no policies, so nothing would be kept beyond the recent window")
+		return nil, errors.New("policies_file: it has no policies, so nothing would be kept beyond the recent window")
 	}
 	p, err := sampling.Compile(cfg)
 	if err != nil {
