@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func sendOrdinary(t *testing.T, b *harness.Bramble, n int) {
 	for i := range n {
 		span := map[string]any{
 			"traceId": fmt.Sprintf("%032x", 1+uint64(i)*0x9e3779b97f4a7c15), "spanId": fmt.Sprintf("%016x", i+1), "name": "work", "kind": 1,
-			"startTimeUnixNano": fmt.Sprint(now.UnixNano()), "endTimeUnixNano": fmt.Sprint(now.UnixNano() + 5e6),
+			"startTimeUnixNano": strconv.FormatInt(now.UnixNano(), 10), "endTimeUnixNano": strconv.FormatInt(now.UnixNano()+5e6, 10),
 		}
 		if i%20 == 0 {
 			span["status"] = map[string]any{"code": 2}
