@@ -96,7 +96,7 @@ var rules = []rule{
 		why:      "the query service knows no wire format and no engine",
 	},
 	{
-		packages: []string{"internal/tempoapi", "internal/jaegerapi"},
+		packages: []string{"internal/tempoapi", "internal/jaegerapi", "internal/mcpapi"},
 		own: []string{
 			"internal/query", "internal/otlpspan", "internal/spanid", "internal/tempopb", "internal/jaegerpb", "internal/webmount",
 			// reached through query

@@ -42,6 +42,8 @@ type Config struct {
 	DeleteEnabled bool `mapstructure:"delete_enabled"`
 	// Jaeger serves Jaeger's query API on ports of its own.
 	Jaeger JaegerConfig `mapstructure:"jaeger"`
+	// MCP serves the Model Context Protocol, for language models.
+	MCP MCPConfig `mapstructure:"mcp"`
 	// ShutdownTimeout is how long requests in progress may take to finish when the Collector stops or reloads.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
 

@@ -50,7 +50,7 @@ type queryExtension struct {
 	addr    net.Addr
 	// accept is the listener while it is served.
 	accept net.Listener
-	jaeger  jaegerServers
+	jaeger jaegerServers
 	// release gives the port back.
 	release func() error
 	// cancel ends the context of all requests.
@@ -100,7 +100,7 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 	}
 	e.detect = e.startDetection()
 	e.grpc, e.health = newGRPCServer(api, metrics, e.stopping, e.set.Logger) //nolint:contextcheck // Streams have contexts of their own.
-	handler := &portHandler{ext: e, api: api, metrics: metrics.handler(), log: e.set.Logger}
+	handler := &portHandler{ext: e, api: api, metrics: metrics.handler(), mcp: newMCP(e.cfg.MCP, e.set, e.service, metrics), log: e.set.Logger}
 	if e.cfg.PprofEnabled {
 		handler.pprof = pprofHandler()
 	}

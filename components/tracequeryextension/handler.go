@@ -25,7 +25,7 @@ func (h *outerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sw := newStallWriter(w, h.stall)
 	rest := time.Duration(0)
 	if r.Body != nil && r.Body != http.NoBody && r.ProtoMajor == 1 {
-		// No endpoint reads a body (C-03); the server discards it, and must not wait for one that never comes.
+		// No endpoint of Tempo's reads a body (C-03); the server discards it, and must not wait for one that never comes.
 		rest = bodyGrace
 	}
 	defer func() { sw.finish(rest) }()
@@ -45,6 +45,7 @@ type portHandler struct {
 	api     *tempoapi.API
 	metrics http.Handler
 	pprof   http.Handler // nil if it is off.
+	mcp     http.Handler // nil if it is off.
 	log     *zap.Logger
 }
 
@@ -78,6 +79,10 @@ func (h *portHandler) apiOrMount(w http.ResponseWriter, r *http.Request) {
 			http.StripPrefix(prefix, m).ServeHTTP(w, r)
 			return
 		}
+	}
+	if h.mcp != nil && r.URL.Path == prefix+mcpPath {
+		h.mcp.ServeHTTP(w, r)
+		return
 	}
 	if below(r.URL.Path, prefix+"/api") {
 		http.StripPrefix(prefix, h.api).ServeHTTP(w, r)

@@ -80,6 +80,9 @@ func (h *portHandler) endpoints(w io.Writer) {
 	for _, p := range h.api.Routes() {
 		fmt.Fprintf(t, "%s%s\tTempo API\n", h.ext.cfg.HTTPAPIPrefix, p)
 	}
+	if h.mcp != nil {
+		fmt.Fprintf(t, "%s%s\tModel Context Protocol\n", h.ext.cfg.HTTPAPIPrefix, mcpPath)
+	}
 	for _, p := range reserved[1:4] {
 		fmt.Fprintf(t, "%s\tstate of this process\n", p)
 	}

@@ -1,4 +1,4 @@
-// Package query answers questions about stored traces for every API (Tempo's, Jaeger's, later MCP). The APIs decode
+// Package query answers questions about stored traces for every API (Tempo's, Jaeger's, MCP). The APIs decode
 // and encode; what a question costs and whether it may run is decided here, so that it is decided once.
 //
 // Service owns three things. Limits: how large a trace may be, how long a query may run. Admission: how many queries

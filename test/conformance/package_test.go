@@ -30,7 +30,7 @@ type testCase struct {
 var cases = slices.Concat(conventionCases, traceCases, searchCases, tagCases, metricsCases, streamCases, grafanaCases)
 
 // ownCases start binaries of their own.
-var ownCases = slices.Concat(configuredCases, securityCases, serviceGraphCases, jaegerCases)
+var ownCases = slices.Concat(configuredCases, securityCases, serviceGraphCases, jaegerCases, mcpCases)
 
 // TestContract runs all cases while the fixture is in memory, and again when it is in blocks.
 func TestContract(t *testing.T) {
