@@ -127,6 +127,7 @@ func TestStartNeedsUsableRules(t *testing.T) {
 		tt.change(cfg)
 		p, err := NewFactory().CreateTraces(context.Background(), processortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
 		require.NoError(t, err)
+		require.ErrorContains(t, cfg.Check(t.Context()), tt.want, "the check finds what the start does")
 		require.ErrorContains(t, p.Start(context.Background(), componenttest.NewNopHost()), tt.want)
 		require.NoError(t, p.Shutdown(context.Background()), "the Collector shuts down what failed to start")
 	}

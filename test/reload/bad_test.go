@@ -149,7 +149,12 @@ func badEdits(t *testing.T, s *subject) []edit {
 		{name: "bad regular expression", text: set("processors::redaction", map[string]any{"blocked_values": []string{"a(b"}}, "service::pipelines::traces::processors+", "redaction"), want: "redaction"},
 		{name: "bad pattern of pii", text: set("processors::pii::rules", map[string]any{"mine": map[string]any{"patterns": []string{"a(b"}}}), want: "processors::pii"},
 		{name: "bad OTTL", text: set("processors::transform", map[string]any{"trace_statements": []string{"set(span.attributes["}}, "service::pipelines::traces::processors+", "transform"), want: "transform"},
-		{name: "mask without a store", text: set("exporters::trace_store::store", "trace_store/none"), outcome: "rolled_back", want: "trace_store/none"},
+		{name: "bad TraceQL in a policy", text: set("processors::tail_sampling::policies", []any{map[string]any{"name": "mine", "type": "traceql", "traceql": map[string]any{"query": "{ status = }"}}}), want: "mine"},
+		{name: "unknown policy", text: set("processors::tail_sampling::policies", []any{map[string]any{"name": "mine", "type": "latencyy"}}), want: "latencyy"},
+		{name: "policies that only spans in memory can have", text: set("processors::tail_sampling::policies", []any{map[string]any{"name": "mine", "type": "ottl_condition", "ottl_condition": map[string]any{"span": []string{"true"}}}}), want: "ottl_condition"},
+		{name: "policies file missing", text: set("processors::tail_sampling", map[string]any{"store": "trace_store", "policies_file": "/does/not/exist.yaml"}), want: "policies_file"},
+		{name: "rules file missing", text: set("processors::pii::rules_file", "/does/not/exist.yaml"), want: "rules_file"},
+		{name: "store that is not there", text: set("exporters::trace_store::store", "trace_store/none"), outcome: "rolled_back", want: "trace_store/none"},
 		{name: "fails when it starts", text: set("exporters::file", map[string]any{"path": "/does/not/exist/spans.json"}, "service::pipelines::traces::exporters+", "file"), outcome: "rolled_back", want: "/does/not/exist"},
 	}
 	if os.Getuid() == 0 {
