@@ -93,6 +93,8 @@ func (p *part) intrinsic(dst []store.Value, s *store.Span, name string) []store.
 		return append(dst, store.String(s.ParentID.String()))
 	case store.SpanTraceState:
 		return append(dst, store.String(s.TraceState))
+	case store.SpanFlags:
+		return append(dst, store.Int(int64(s.Flags)))
 	case store.ScopeName:
 		return append(dst, store.String(p.batch.Scopes[s.Scope].Name))
 	case store.ScopeVersion:
