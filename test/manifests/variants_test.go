@@ -1,0 +1,104 @@
+package manifests
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+
+	"github.com/bramble-tracing/bramble/test/harness"
+)
+
+// variant is something users apply.
+type variant struct {
+	overlay    string   // a directory of manifests/overlays, or empty for base with components
+	components []string // of manifests/components
+	level      string   // the PodSecurity level that its namespace enforces and its pods need
+	clustered  bool
+	noPDB      bool
+	data       string // emptyDir or hostPath
+}
+
+var variants = map[string]variant{
+	"laptop":                           {overlay: "laptop", level: "restricted", noPDB: true, data: "emptyDir"},
+	"single-node":                      {overlay: "single-node", level: "privileged", noPDB: true, data: "hostPath"},
+	"cluster":                          {overlay: "cluster", level: "privileged", clustered: true, data: "hostPath"},
+	"cluster-forward":                  {overlay: "cluster-forward", level: "privileged", clustered: true, data: "hostPath"},
+	"production":                       {overlay: "production", level: "privileged", clustered: true, data: "hostPath"},
+	"base":                             {level: "restricted", data: "emptyDir"},
+	"agents in memory only, clustered": {components: []string{"cluster"}, level: "restricted", clustered: true, data: "emptyDir"},
+	"host ports":                       {components: []string{"hostport"}, level: "privileged", data: "emptyDir"},
+	"host network":                     {components: []string{"hostnetwork", "cluster", "hostpath"}, level: "privileged", clustered: true, data: "hostPath"},
+	"remote write":                     {components: []string{"production", "remote-write"}, level: "restricted", data: "emptyDir"},
+	"operator":                         {components: []string{"podmonitor", "grafana"}, level: "restricted", data: "emptyDir"},
+}
+
+// objects builds a variant and decodes it.
+func (v variant) objects(t *testing.T) []object {
+	t.Helper()
+	switch {
+	case v.overlay != "":
+		return decode(t, kustomize(t, harness.Root(t, "manifests", "overlays", v.overlay)))
+	case len(v.components) > 0:
+		return decode(t, with(t, v.components...))
+	}
+	return decode(t, kustomize(t, harness.Root(t, "manifests", "base")))
+}
+
+// TestVariants builds everything that users may apply and holds it to what the documents promise.
+func TestVariants(t *testing.T) {
+	for name, v := range variants {
+		t.Run(name, func(t *testing.T) {
+			objects := v.objects(t)
+			checkNames(t, objects)
+			checkHardened(t, objects)
+			checkEnvironment(t, objects)
+			checkRights(t, objects, v)
+			checkPorts(t, objects)
+			checkConfiguration(t, objects)
+			ns := named[*corev1.Namespace](t, objects, "tracing")
+			assert.Equal(t, v.level, ns.Labels["pod-security.kubernetes.io/enforce"])
+			checkLevel(t, objects, v)
+			assert.Equal(t, v.noPDB, len(pick[*policyv1.PodDisruptionBudget](objects)) == 0)
+		})
+	}
+}
+
+// TestEveryOverlayAndComponentIsTested fails when one is added and not named above.
+func TestEveryOverlayAndComponentIsTested(t *testing.T) {
+	have := map[string]bool{}
+	for _, v := range variants {
+		have["overlays/"+v.overlay] = true
+		for _, c := range v.components {
+			have["components/"+c] = true
+		}
+	}
+	have["components/forward-to-tempo"] = true // part of the overlay cluster-forward
+	for _, class := range []string{"overlays", "components"} {
+		entries, err := os.ReadDir(harness.Root(t, "manifests", class))
+		require.NoError(t, err)
+		for _, e := range entries {
+			if e.Name()[0] != '.' {
+				assert.True(t, have[class+"/"+e.Name()], "%s/%s is not tested", class, e.Name())
+			}
+		}
+	}
+}
+
+// TestCopies compares files that kustomize needs below a component with their originals.
+func TestCopies(t *testing.T) {
+	for original, dup := range map[string]string{
+		"production.yaml":   "production",
+		"remote-write.yaml": "remote-write",
+	} {
+		want, err := os.ReadFile(harness.Root(t, "config", "overlays", original))
+		require.NoError(t, err)
+		got, err := os.ReadFile(filepath.Join(harness.Root(t, "manifests", "components", dup), original))
+		require.NoError(t, err)
+		assert.Equal(t, string(want), string(got), "copy config/overlays/%s to manifests/components/%s", original, dup)
+	}
+}
