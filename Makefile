@@ -32,7 +32,8 @@ build-slim: ## build bin/bramble-slim, without the detection of clouds, for smal
 	@mkdir -p build
 	$(TOOL) builder --config builder-config.slim.yaml --skip-get-modules --skip-compilation
 	@rm -rf build/slim-main && mkdir -p build/slim-main
-	cp build/slim/components.go cmd/bramble/main.go build/slim-main/
+	cp $(filter-out %_test.go,$(wildcard cmd/bramble/*.go)) build/slim-main/
+	cp build/slim/components.go build/slim-main/
 	$(GOBUILD) -o bin/bramble-slim ./build/slim-main
 
 .PHONY: build-arm64

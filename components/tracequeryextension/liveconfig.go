@@ -90,9 +90,7 @@ func (h *portHandler) configPage(w http.ResponseWriter, r *http.Request) {
 	} else {
 		fmt.Fprintln(w, "# not watched: this process reads its configuration when it starts")
 	}
-	if _, err := w.Write(asYAML(status.Effective)); err != nil {
-		return // The client has gone.
-	}
+	_, _ = w.Write(asYAML(status.Effective)) //nolint:gosec // It is sent as text/plain. The client that does not read has gone.
 }
 
 // ownConfig is this extension's part of the configuration, for when nobody has told the whole.

@@ -71,9 +71,9 @@ func (e *queryExtension) startPeers(ctx context.Context, host component.Host) (*
 		}
 	})
 	extensions, telemetry := host.GetExtensions(), e.set.TelemetrySettings
-	p.peers = federation.Start(federation.Options{
+	p.peers = federation.Start(federation.Options{ //nolint:contextcheck // Peers outlive Start, until close.
 		Node: p.node, Instance: instance, Resolver: resolver,
-		Dial: func(address string) (*grpc.ClientConn, error) {
+		Dial: func(address string) (*grpc.ClientConn, error) { //nolint:contextcheck // As above; nothing is connected yet.
 			client := c.Client
 			client.Endpoint = address
 			return client.ToClientConn(context.Background(), extensions, telemetry,

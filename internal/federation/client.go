@@ -40,11 +40,11 @@ func (p *remote) Node() string { return p.node }
 func (p *remote) call(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := context.AfterFunc(p.up, func() { cancel(context.Cause(p.up)) })
+	stop := context.AfterFunc(p.up, func() { cancel(context.Cause(p.up)) }) //nolint:contextcheck // The peer's own, which ends when it is given up.
 	defer stop()
 	err := f(ctx)
 	if err != nil && p.up.Err() != nil {
-		return context.Cause(p.up)
+		return context.Cause(p.up) //nolint:contextcheck // As above.
 	}
 	return fromStatus(err)
 }

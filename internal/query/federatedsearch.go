@@ -169,7 +169,7 @@ func (s *fedSearch) evaluateSome(ctx context.Context, ids []spanid.TraceID) erro
 	}
 	split := exec.TraceSet{}
 	for k, id := range ids {
-		if _, several := soleHolder(held, k); several {
+		if severalHold(held, k) {
 			split[id] = struct{}{}
 		}
 	}

@@ -96,26 +96,22 @@ func (f *fan) split(ctx context.Context, ids []spanid.TraceID) (exec.TraceSet, e
 		return nil, err
 	}
 	for k, id := range ids {
-		if _, several := soleHolder(held, k); several {
+		if severalHold(held, k) {
 			out[id] = struct{}{}
 		}
 	}
 	return out, nil
 }
 
-// soleHolder returns the one agent with spans of the k-th trace, -1 for none, or that there are several.
-func soleHolder(held [][]bool, k int) (node int, several bool) {
-	node = -1
+// severalHold reports whether more than one agent has spans of the k-th trace.
+func severalHold(held [][]bool, k int) bool {
+	n := 0
 	for i := range held {
-		if k >= len(held[i]) || !held[i][k] {
-			continue
+		if k < len(held[i]) && held[i][k] {
+			n++
 		}
-		if node >= 0 {
-			return -1, true
-		}
-		node = i
 	}
-	return node, false
+	return n > 1
 }
 
 // candidates joins the traces that agents list for a query over whole traces.
