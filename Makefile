@@ -111,7 +111,7 @@ bench-go: ## Go benchmarks of the packages
 
 .PHONY: lint
 lint: ## golangci-lint and checks that generated files are current
-	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint run --allow-parallel-runners ./...
 
 .PHONY: fmt
 fmt: ## format the code

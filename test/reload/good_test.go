@@ -248,7 +248,12 @@ func TestBadAtBoot(t *testing.T) {
 	s.Stop()
 	s.write(s.good + "\nreceivers: {}\n")
 	s.Restart()
-	require.NotEmpty(t, s.Log.Lines("THE CONFIGURATION IS BAD"))
+	harness.Poll(t, time.Minute, "the warning in the log", func() error {
+		if len(s.Log.Lines("THE CONFIGURATION IS BAD")) == 0 {
+			return assert.AnError
+		}
+		return nil
+	})
 	st, err := s.status()
 	require.NoError(t, err)
 	assert.False(t, st.OK)
