@@ -45,6 +45,17 @@ build-arm64: ## build/bramble-arm64, for linux/arm64
 test-arm64: ## some end-to-end tests with build/bramble-arm64 under qemu's user mode emulation (Debian: qemu-user-static)
 	BRAMBLE_BIN=$(CURDIR)/tools/run-arm64.sh go test -count=1 -timeout 20m -run 'Tutorial|TestJaeger$$|TestEveryField|TestZipkin|TestSearch' ./test/e2e
 
+IMAGE           ?= bramble:dev
+IMAGE_ARCHES    ?= $(shell go env GOARCH)
+CA_CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
+
+.PHONY: image
+image: ## an image with buildah or docker: IMAGE=bramble:dev; IMAGE_ARCHES="amd64 arm64" makes a manifest list
+	@mkdir -p build/image
+	for arch in $(IMAGE_ARCHES); do GOOS=linux GOARCH=$$arch $(GOBUILD) -o build/image/bramble-$$arch ./cmd/bramble; done
+	cp $(CA_CERTIFICATES) build/image/ca-certificates.crt
+	tools/image.sh build/image $(IMAGE) $(IMAGE_ARCHES)
+
 .PHONY: build-plain
 build-plain: ## build/plain/bramble: what ocb alone makes of the manifest, as somebody with a distribution of their own would
 	@mkdir -p build/plain

@@ -49,13 +49,18 @@ func kustomize(t *testing.T, dir string) []byte {
 	return out
 }
 
-// with builds base with components on top, in a kustomization beside the tree's.
+// with builds base with components on top.
 func with(t *testing.T, components ...string) []byte {
 	t.Helper()
-	dir, err := os.MkdirTemp(harness.Root(t, "manifests", "overlays"), ".test-")
+	return build(t, "resources: [../../base]\ncomponents: [../../components/"+strings.Join(components, ", ../../components/")+"]\n")
+}
+
+// build builds a kustomization that is beside the tree's overlays.
+func build(t *testing.T, text string) []byte {
+	t.Helper()
+	dir, err := os.MkdirTemp(harness.Root(t, "manifests", "overlays"), ".test-") //nolint:usetesting // Beside what it names by relative paths.
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	text := "resources: [../../base]\ncomponents: [../../components/" + strings.Join(components, ", ../../components/") + "]\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600))
 	return kustomize(t, dir)
 }

@@ -68,6 +68,13 @@ func TestVariants(t *testing.T) {
 	}
 }
 
+// TestAnotherNamespace sets the namespace as an overlay of users does: nothing may stay in the old one.
+func TestAnotherNamespace(t *testing.T) {
+	text := build(t, "namespace: other\nresources: [../production]\n")
+	assert.NotContains(t, string(text), "namespace: tracing")
+	named[*corev1.Namespace](t, decode(t, text), "other")
+}
+
 // TestEveryOverlayAndComponentIsTested fails when one is added and not named above.
 func TestEveryOverlayAndComponentIsTested(t *testing.T) {
 	have := map[string]bool{}
