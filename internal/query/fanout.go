@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bramble-tracing/bramble/internal/traceql/exec"
@@ -17,6 +18,8 @@ type fan struct {
 	federation Federation
 	nodes      []*fanNode // The first is this agent.
 	client     string
+	// scattered is the service's.
+	scattered *atomic.Bool
 
 	mu      sync.Mutex
 	missing []MissingNode
@@ -29,7 +32,7 @@ type fanNode struct {
 
 // fanOut returns the agents to ask: l, and the peers if there are any.
 func (s *Service) fanOut(l *local, client string) *fan {
-	f := &fan{federation: s.federation, nodes: []*fanNode{{Peer: l}}, client: client}
+	f := &fan{federation: s.federation, nodes: []*fanNode{{Peer: l}}, client: client, scattered: &s.scattered}
 	if s.federation.Peers == nil {
 		return f
 	}

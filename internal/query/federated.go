@@ -73,15 +73,17 @@ func (f *fan) sums(ctx context.Context, budget *memlimit.Budget, q *plan.Query, 
 		defer release()
 	}
 	parts := make([]*exec.Partial, len(f.nodes))
+	own := r
+	own.Exemplars = exemplarShare(&r, q, len(f.nodes))
 	err := f.each(ctx, func(ctx context.Context, i int, p Peer) error {
 		var err error
-		parts[i], err = p.MetricsPartial(ctx, r, split)
+		parts[i], err = p.MetricsPartial(ctx, own, split)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	err = f.gatherAll(ctx, budget, sortedIDs(split), func(v store.View, _ []spanid.TraceID) error {
+	err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
 		o := metricsOptions(&r, budget)
 		p, err := exec.MetricsPartial(ctx, v, q, o)
 		parts = append(parts, p)
@@ -100,6 +102,13 @@ func (f *fan) sums(ctx context.Context, budget *memlimit.Budget, q *plan.Query, 
 		}
 	}
 	return out, nil
+}
+
+// exemplarShare is how many exemplars each of n agents gives: looking one up costs it more than counting thousands of spans.
+// 0 leaves it to the query.
+func exemplarShare(r *MetricsRequest, q *plan.Query, n int) int {
+	o := exec.MetricsOptions{Exemplars: r.Exemplars, Instant: r.Instant}
+	return (o.ExemplarLimit(q) + n - 1) / n
 }
 
 // tagNames joins the names of all agents.
@@ -124,7 +133,7 @@ func (f *fan) tagNames(ctx context.Context, budget *memlimit.Budget, r TagNamesR
 	if err != nil {
 		return nil, err
 	}
-	err = f.gatherAll(ctx, budget, sortedIDs(split), func(v store.View, _ []spanid.TraceID) error {
+	err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
 		res, err := exec.TagNames(ctx, v, r.Scope, o)
 		parts = append(parts, res)
 		return err
@@ -166,7 +175,7 @@ func (f *fan) tagValues(ctx context.Context, budget *memlimit.Budget, v store.Vi
 	if err != nil {
 		return nil, err
 	}
-	err = f.gatherAll(ctx, budget, sortedIDs(split), func(v store.View, _ []spanid.TraceID) error {
+	err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
 		res, err := exec.TagValues(ctx, v, attr, o)
 		parts = append(parts, res)
 		return err

@@ -155,8 +155,55 @@ func (s *fedSearch) report(rest int64, left int) error {
 	return p.Report(settled, s.stats, len(s.seen), len(s.seen)+left)
 }
 
-// evaluateSome asks every agent about the traces. What an agent says of a trace counts if no other has spans of it.
+// evaluateSome adds those of the traces that match.
 func (s *fedSearch) evaluateSome(ctx context.Context, ids []spanid.TraceID) error {
+	var err error
+	if s.fan.scattered.Load() {
+		err = s.evaluateHere(ctx, ids)
+	} else {
+		err = s.evaluateThere(ctx, ids)
+	}
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(s.best, func(a, b exec.TraceRow) int {
+		return cmp.Or(cmp.Compare(b.StartNano, a.StartNano), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	if len(s.best) > s.request.Limit {
+		clear(s.best[s.request.Limit:])
+		s.best = s.best[:s.request.Limit]
+	}
+	return nil
+}
+
+// evaluateHere brings the spans of all the traces here. Where most traces are split this saves the round in which
+// agents say which ones are.
+func (s *fedSearch) evaluateHere(ctx context.Context, ids []spanid.TraceID) error {
+	split, err := s.gathered(ctx, ids)
+	s.note(split, len(ids))
+	return err
+}
+
+// note remembers for the next traces, and for the next search, whether most are split.
+func (s *fedSearch) note(split, of int) { s.fan.scattered.Store(2*split > of) }
+
+// gathered evaluates traces from their spans of all agents, and counts those of which several have some.
+func (s *fedSearch) gathered(ctx context.Context, ids []spanid.TraceID) (split int, err error) {
+	err = s.fan.gatherAll(ctx, s.budget, ids, func(all []*Fragments, v store.View, some []spanid.TraceID) error {
+		split += countSplit(all)
+		res, _, err := exec.SearchTraces(ctx, v, s.query, some, searchOptions(&s.request, s.budget))
+		if err == nil {
+			s.stats.Add(res.Stats)
+			s.best = append(s.best, res.Traces...)
+		}
+		return err
+	})
+	return split, err
+}
+
+// evaluateThere asks every agent about the traces. What an agent says of a trace counts if no other has spans of it;
+// the spans of the others are brought here.
+func (s *fedSearch) evaluateThere(ctx context.Context, ids []spanid.TraceID) error {
 	results := make([]*exec.SearchResult, len(s.fan.nodes))
 	held := make([][]bool, len(s.fan.nodes))
 	err := s.fan.each(ctx, func(ctx context.Context, i int, p Peer) error {
@@ -184,23 +231,7 @@ func (s *fedSearch) evaluateSome(ctx context.Context, ids []spanid.TraceID) erro
 			}
 		}
 	}
-	err = s.fan.gatherAll(ctx, s.budget, sortedIDs(split), func(v store.View, some []spanid.TraceID) error {
-		res, _, err := exec.SearchTraces(ctx, v, s.query, some, searchOptions(&s.request, s.budget))
-		if err == nil {
-			s.stats.Add(res.Stats)
-			s.best = append(s.best, res.Traces...)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(s.best, func(a, b exec.TraceRow) int {
-		return cmp.Or(cmp.Compare(b.StartNano, a.StartNano), slices.Compare(a.ID[:], b.ID[:]))
-	})
-	if len(s.best) > s.request.Limit {
-		clear(s.best[s.request.Limit:])
-		s.best = s.best[:s.request.Limit]
-	}
-	return nil
+	s.note(len(split), len(ids))
+	_, err = s.gathered(ctx, sortedIDs(split))
+	return err
 }

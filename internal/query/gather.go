@@ -58,8 +58,8 @@ func batches(all []*Fragments) []*store.Batch {
 // gatherPage is how many traces are brought together at a time.
 const gatherPage = 256
 
-// gatherAll calls use with views of the traces, page by page. A page that does not fit into the budget is halved.
-func (f *fan) gatherAll(ctx context.Context, budget *memlimit.Budget, ids []spanid.TraceID, use func(v store.View, ids []spanid.TraceID) error) error {
+// gatherAll calls use with what agents have of the traces and with a view of all of it, page by page. A page that does not fit into the budget is halved.
+func (f *fan) gatherAll(ctx context.Context, budget *memlimit.Budget, ids []spanid.TraceID, use func(all []*Fragments, v store.View, ids []spanid.TraceID) error) error {
 	for page := gatherPage; len(ids) > 0; {
 		n := min(page, len(ids))
 		all, release, err := f.gather(ctx, budget, ids[:n], 0)
@@ -70,7 +70,7 @@ func (f *fan) gatherAll(ctx context.Context, budget *memlimit.Budget, ids []span
 		if err != nil {
 			return err
 		}
-		err = use(gathered.New(batches(all)...), ids[:n])
+		err = use(all, gathered.New(batches(all)...), ids[:n])
 		release()
 		if err != nil {
 			return err
@@ -78,6 +78,24 @@ func (f *fan) gatherAll(ctx context.Context, budget *memlimit.Budget, ids []span
 		ids = ids[n:]
 	}
 	return nil
+}
+
+// countSplit counts the traces of which several agents have spans.
+func countSplit(all []*Fragments) int {
+	at, split := map[spanid.TraceID]int{}, exec.TraceSet{}
+	for i, f := range all {
+		if f == nil {
+			continue
+		}
+		for k := range f.Spans {
+			id := f.Spans[k].TraceID
+			if node, ok := at[id]; ok && node != i {
+				split[id] = struct{}{}
+			}
+			at[id] = i
+		}
+	}
+	return len(split)
 }
 
 // split finds which traces have spans at several agents.

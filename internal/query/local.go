@@ -138,6 +138,11 @@ func (l *local) MetricsPartial(ctx context.Context, r MetricsRequest, skip exec.
 	}
 	o := metricsOptions(&r, l.budget)
 	o.Skip = skip
+	if r.Exemplars > 0 && p.ExemplarsSet {
+		own := *p
+		own.ExemplarsSet = false
+		p = &own
+	}
 	return exec.MetricsPartial(ctx, l.view, p, o)
 }
 

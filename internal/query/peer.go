@@ -27,7 +27,8 @@ type Peer interface {
 	Candidates(ctx context.Context, r CandidatesRequest) (*exec.CandidateList, error)
 	// SearchTraces searches among the given traces, and says of which of them there are spans.
 	SearchTraces(ctx context.Context, r SearchRequest, ids []spanid.TraceID) (res *exec.SearchResult, held []bool, err error)
-	// MetricsPartial counts all traces but those of skip.
+	// MetricsPartial counts all traces but those of skip. r.Exemplars, if not 0, is the peer's share and goes before what
+	// the query says.
 	MetricsPartial(ctx context.Context, r MetricsRequest, skip exec.TraceSet) (*exec.Partial, error)
 	// TagNames and TagValues look at all traces but those of skip.
 	TagNames(ctx context.Context, r TagNamesRequest, skip exec.TraceSet) (*exec.TagNamesResult, error)

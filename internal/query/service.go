@@ -93,6 +93,8 @@ type Service struct {
 	done       func(Done)
 	federation Federation
 	alone      atomic.Pointer[string]
+	// scattered says that most traces of the last search were split over agents.
+	scattered atomic.Bool
 	// sliceSpans is the constant of that name; tests have fewer spans.
 	sliceSpans int64
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"os"
@@ -19,8 +20,9 @@ import (
 	"github.com/bramble-tracing/bramble/test/harness"
 )
 
-// BenchmarkCluster compares three agents with owners to one agent, over the reference workload: CPU per span of ingest,
-// all processes together, and the latency of queries. BRAMBLE_BENCH_SPANS says how many spans. bench/results.md has the
+// BenchmarkCluster compares three agents with owners to one agent, over the reference workload: CPU per span of ingest
+// and per query, all processes together, and the latency of queries. BRAMBLE_BENCH_SPANS says how many spans;
+// BRAMBLE_BENCH_LAYOUT=scattered spreads them at random, without owners. bench/results.md has the
 // results.
 func BenchmarkCluster(b *testing.B) {
 	spans := 200_000
@@ -28,9 +30,18 @@ func BenchmarkCluster(b *testing.B) {
 		spans = n
 	}
 	one := harness.Start(b, harness.Config{Files: []string{direct}})
-	three := harness.StartCluster(b, 3, harness.Config{Files: layouts["routed"]})
-	ids := ingest(b, spans, "one agent", []*harness.Bramble{one})
-	ingest(b, spans, "three agents", three.Agents)
+	layout := cmp.Or(os.Getenv("BRAMBLE_BENCH_LAYOUT"), "routed")
+	three := harness.StartCluster(b, 3, harness.Config{Files: layouts[layout]})
+	ids := ingest(b, spans, "one agent", []*harness.Bramble{one}, one.GRPC())
+	var to []string
+	for _, a := range three.Agents {
+		to = append(to, a.GRPC())
+	}
+	if layout == "scattered" {
+		addr, _ := three.Scatter(b, 3)
+		to = []string{addr}
+	}
+	ingest(b, spans, "three agents", three.Agents, to...)
 	for _, q := range []struct{ name, path string }{
 		{"trace by id", ""},
 		{"service", search(`{ resource.service.name = "checkout" }`)},
@@ -43,6 +54,11 @@ func BenchmarkCluster(b *testing.B) {
 	} {
 		b.Run(q.name, func(b *testing.B) {
 			var took [2][]time.Duration
+			sides := [2][]*harness.Bramble{{one}, three.Agents}
+			var before [2]time.Duration
+			for k := range sides {
+				before[k] = cpu(b, sides[k])
+			}
 			for i := 0; b.Loop(); i++ {
 				path := q.path
 				if path == "" {
@@ -56,6 +72,8 @@ func BenchmarkCluster(b *testing.B) {
 				}
 			}
 			for k, unit := range []string{"one", "three"} {
+				used := cpu(b, sides[k]) - before[k]
+				b.ReportMetric(ms(used)/float64(len(took[k])), unit+"-cpu-ms")
 				slices.Sort(took[k])
 				b.ReportMetric(ms(took[k][len(took[k])/2]), unit+"-p50-ms")
 				b.ReportMetric(ms(took[k][len(took[k])*99/100]), unit+"-p99-ms")
@@ -72,14 +90,14 @@ func metrics(q string) string {
 	return "/api/metrics/query_range?since=1h&step=60s&q=" + url.QueryEscape(q)
 }
 
-// ingest sends the reference workload to agents in turn and logs what a span costs all of them together.
-func ingest(b *testing.B, spans int, name string, agents []*harness.Bramble) (ids []string) {
+// ingest sends the reference workload to addresses in turn and logs what a span costs all of them together.
+func ingest(b *testing.B, spans int, name string, agents []*harness.Bramble, addrs ...string) (ids []string) {
 	b.Helper()
 	gen := testkit.NewGenerator(1)
 	gen.SetTime(time.Now().Add(-30 * time.Minute))
 	var clients []coltracepb.TraceServiceClient
-	for _, a := range agents {
-		clients = append(clients, coltracepb.NewTraceServiceClient(harness.Dial(b, a.GRPC())))
+	for _, a := range addrs {
+		clients = append(clients, coltracepb.NewTraceServiceClient(harness.Dial(b, a)))
 	}
 	before := cpu(b, agents)
 	for sent := 0; sent < spans; sent += 1000 {
