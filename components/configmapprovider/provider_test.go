@@ -105,9 +105,11 @@ func TestConfigMapIsWatched(t *testing.T) {
 	require.Eventually(t, p.sources["k8sconfigmap:tracing/bramble/config.yaml"].watched.HasSynced, time.Minute, time.Millisecond)
 	c, err := client()
 	require.NoError(t, err)
+	edited := time.Now()
 	_, err = c.CoreV1().ConfigMaps("tracing").Update(t.Context(), object("a: 2"), metav1.UpdateOptions{})
 	require.NoError(t, err)
 	<-changed
+	t.Logf("from the edit to the reload: %s", time.Since(edited).Round(time.Millisecond))
 	require.Equal(t, 2, get())
 	require.NoError(t, p.Shutdown(t.Context()))
 }

@@ -273,3 +273,28 @@ func TestBadAtBoot(t *testing.T) {
 	assert.Equal(t, 1, code)
 	assert.Contains(t, out, "yaml")
 }
+
+// TestSecretsAreHidden: what a configuration holds is not told by the page, the log, the differences or a rejection.
+func TestSecretsAreHidden(t *testing.T) {
+	s := start(t)
+	secret := func(endpoint string) map[string]any {
+		return map[string]any{
+			"endpoint": "http://someone:hunter1@127.0.0.1:1", "headers": map[string]any{"authorization": "Bearer hunter2"},
+			"sending_queue": map[string]any{"enabled": true}, "timeout": endpoint,
+		}
+	}
+	n := s.count()
+	s.write(s.edited("exporters::otlp_http", secret("1s"), "service::pipelines::traces::exporters+", "otlp_http"))
+	r := s.next(n)
+	require.Equal(t, "applied", r.Outcome, r.Reason)
+	s.write(s.edited("exporters::otlp_http", secret("soon"), "service::pipelines::traces::exporters+", "otlp_http"))
+	r = s.next(n + 1)
+	require.Equal(t, "rejected", r.Outcome)
+	for what, text := range map[string]string{
+		"page": string(s.Get("/status/config").Body), "JSON": string(s.Get("/status/config?format=json").Body), "log": s.Log.String(),
+	} {
+		assert.NotContains(t, text, "hunter1", what)
+		assert.NotContains(t, text, "hunter2", what)
+		assert.Contains(t, text, "otlp_http", what)
+	}
+}
