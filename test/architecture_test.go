@@ -59,7 +59,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"internal/tracedb", "internal/tracedb/..."},
-		own:      []string{"internal/store", "internal/fsx", "internal/memlimit", "internal/spanid", "internal/otlpspan", "internal/tracedb/..."},
+		own:      []string{"internal/store", "internal/fsx", "internal/memlimit", "internal/spanid", "internal/otlpspan", "internal/spansize", "internal/tracedb/..."},
 		deny:     []string{"net/http", "go.opentelemetry.io/collector/component", "go.opentelemetry.io/collector/exporter", "go.opentelemetry.io/collector/extension"},
 		why:      "the engine knows neither the language nor the Collector's components",
 	},

@@ -4,7 +4,7 @@
 // Policies have the names, fields and meaning of those of the Collector's tail_sampling processor (contrib), and two
 // more: traceql and min_per_service. They are evaluated over store.View column by column: trace ids say which trace a
 // row belongs to, and each test reads its own column and marks the traces it holds for. Whole spans are decoded only for
-// bytes_limiting.
+// bytes_limiting, and only of parts that do not know the sizes of spans (store.Sizer): heads.
 //
 // # What decisions depend on
 //

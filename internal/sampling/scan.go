@@ -30,6 +30,7 @@ type slab struct {
 	vec     store.Vector
 	known   []int8          // outcome per code: 0 not known, 1 no, 2 yes
 	values  map[string]bool // outcome per text
+	lengths []int
 }
 
 // run reads all rows of the traces, granule by granule.
@@ -224,36 +225,51 @@ func (s *slab) times(ctx context.Context, p *Policies) error {
 	return nil
 }
 
-// sizes decodes whole spans, a few at a time.
+// tagAndLength are the bytes that stand before a span in OTLP, for spans of 128 to 16,383 bytes.
+const tagAndLength = 3
+
+// sizes adds up how large the spans are as OTLP.
 func (s *slab) sizes(ctx context.Context) error {
+	sizer, ok := s.part.(store.Sizer)
+	if !ok {
+		return s.sizesOfSpans(ctx)
+	}
+	sizes, err := sizer.Sizes(ctx, s.granule, &s.sel, s.lengths[:0])
+	s.lengths = sizes
+	if errors.Is(err, store.ErrUnsupported) {
+		return s.sizesOfSpans(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("read sizes of spans: %w", err)
+	}
+	i := 0
+	for row := range s.sel.Rows() {
+		s.t.bytes[s.owner[row]] += int64(sizes[i]) + tagAndLength
+		i++
+	}
+	return nil
+}
+
+// sizesOfSpans decodes whole spans, a few at a time.
+func (s *slab) sizesOfSpans(ctx context.Context) error {
 	const some = 512
-	var rows []uint32
 	var b store.Batch
-	flush := func() error {
+	first := uint32(s.granule * store.GranuleRows) //nolint:gosec // rows of a part fit
+	rows := make([]uint32, 0, s.sel.Count())
+	for row := range s.sel.Rows() {
+		rows = append(rows, first+uint32(row)) //nolint:gosec // rows of a granule
+	}
+	for chunk := range slices.Chunk(rows, some) {
 		b.Reset()
-		if err := s.part.Spans(ctx, rows, &b); err != nil {
+		if err := s.part.Spans(ctx, chunk, &b); err != nil {
 			return fmt.Errorf("read spans for their size: %w", err)
 		}
-		if len(b.Spans) != len(rows) {
+		if len(b.Spans) != len(chunk) {
 			return errors.New("read spans for their size: some are missing")
 		}
 		for i := range b.Spans {
-			n := spansize.Of(&b.Spans[i])
-			s.t.bytes[s.owner[rows[i]%store.GranuleRows]] += int64(n) + 3 // with its tag and length
+			s.t.bytes[s.owner[chunk[i]-first]] += int64(spansize.Of(&b.Spans[i])) + tagAndLength
 		}
-		rows = rows[:0]
-		return nil
-	}
-	for row := range s.sel.Rows() {
-		rows = append(rows, uint32(s.granule*store.GranuleRows+row)) //nolint:gosec // rows of a part fit
-		if len(rows) == some {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if len(rows) > 0 {
-		return flush()
 	}
 	return nil
 }

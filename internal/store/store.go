@@ -108,6 +108,13 @@ type Ranger interface {
 	Range(granule int, c Column) (lo, hi int64, ok bool)
 }
 
+// Sizer is a Part that knows the sizes of spans without putting them together.
+type Sizer interface {
+	// Sizes appends, for each marked row of a granule in order, the bytes of the span as an OTLP protobuf message (without
+	// tag and length). It wraps ErrUnsupported if this part does not know after all.
+	Sizes(ctx context.Context, granule int, sel *Bitmap, dst []int) ([]int, error)
+}
+
 // PartKind says how a part is kept.
 type PartKind uint8
 

@@ -154,6 +154,12 @@ func (g *guardedBlock) Spans(ctx context.Context, rows []uint32, dst *store.Batc
 	return g.check(g.Block.Spans(ctx, rows, dst))
 }
 
+// Sizes implements store.Sizer.
+func (g *guardedBlock) Sizes(ctx context.Context, granule int, sel *store.Bitmap, dst []int) ([]int, error) {
+	sizes, err := g.Block.Sizes(ctx, granule, sel, dst)
+	return sizes, g.check(err)
+}
+
 // Attributes implements store.Part.
 func (g *guardedBlock) Attributes(ctx context.Context) ([]store.AttributeInfo, error) {
 	infos, err := g.Block.Attributes(ctx)

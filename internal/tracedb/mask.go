@@ -172,6 +172,21 @@ func appendVector(dst, v *store.Vector, c store.Column) {
 	}
 }
 
+// Sizes implements store.Sizer, if the inner part does.
+func (m *maskedPart) Sizes(ctx context.Context, granule int, sel *store.Bitmap, dst []int) ([]int, error) {
+	sizer, ok := m.inner.(store.Sizer)
+	if !ok {
+		return dst, fmt.Errorf("sizes of spans of %s: %w", m.info.ID, store.ErrUnsupported)
+	}
+	parts, err := m.translate(granule, sel)
+	for _, in := range parts {
+		if dst, err = sizer.Sizes(ctx, in.granule, &in.sel, dst); err != nil {
+			break
+		}
+	}
+	return dst, err
+}
+
 // TraceRows appends the rows of the trace that are left.
 func (m *maskedPart) TraceRows(ctx context.Context, id spanid.TraceID, dst []uint32) ([]uint32, error) {
 	rows, err := m.inner.TraceRows(ctx, id, nil)

@@ -1,22 +1,58 @@
 package storetest
 
 import (
+	"errors"
+
 	"github.com/stretchr/testify/require"
 
+	"github.com/bramble-tracing/bramble/internal/spansize"
 	"github.com/bramble-tracing/bramble/internal/store"
 )
 
-// known compares what a part says of its columns without reading them (store.Lister, store.Ranger) with their values.
+// known compares what a part says of its columns without reading them (store.Lister, store.Ranger,
+// store.Sizer) with their values.
 func (c *partCheck) known(columns []store.Column) {
 	c.t.Helper()
 	lister, _ := c.part.(store.Lister)
 	ranger, _ := c.part.(store.Ranger)
+	c.sizes()
 	for _, col := range columns {
 		if lister != nil {
 			c.distinct(lister, col)
 		}
 		if ranger != nil {
 			c.ranges(ranger, col)
+		}
+	}
+}
+
+// sizes compares the sizes of spans with those of the whole spans, for all rows and for every third.
+func (c *partCheck) sizes() {
+	c.t.Helper()
+	sizer, ok := c.part.(store.Sizer)
+	if !ok {
+		return
+	}
+	for g := range c.info.Granules() {
+		for _, step := range []int{1, 3} {
+			var sel store.Bitmap
+			var rows []uint32
+			for r := 0; r < c.info.GranuleLen(g); r += step {
+				sel.Set(r)
+				rows = append(rows, uint32(g*store.GranuleRows+r)) //nolint:gosec // rows of a part fit
+			}
+			got, err := sizer.Sizes(c.t.Context(), g, &sel, nil)
+			if errors.Is(err, store.ErrUnsupported) {
+				return
+			}
+			require.NoError(c.t, err)
+			var b store.Batch
+			require.NoError(c.t, c.part.Spans(c.t.Context(), rows, &b))
+			want := make([]int, len(b.Spans))
+			for i := range b.Spans {
+				want[i] = spansize.Of(&b.Spans[i])
+			}
+			require.Equal(c.t, want, got, "sizes of the spans of granule %d of %s", g, c.info.ID)
 		}
 	}
 }

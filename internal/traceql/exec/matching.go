@@ -1,6 +1,8 @@
 package exec
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -104,6 +106,10 @@ func (m *matching) evaluate(whole map[spanid.TraceID]candidate) error {
 	for _, c := range whole {
 		batch = append(batch, c)
 	}
+	// Blocks are in the order of trace ids: traces that are read together should be neighbours.
+	slices.SortFunc(batch, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.part, b.part), bytes.Compare(a.id[:], b.id[:]))
+	})
 	r := m.search.run
 	return r.each((len(batch)+portion-1)/portion, func(i int) error {
 		got, err := m.search.evaluatePortion(batch[i*portion : min((i+1)*portion, len(batch))])

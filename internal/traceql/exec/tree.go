@@ -25,15 +25,19 @@ const maxTwins = 2
 
 func newTree(t *trace, c *traceColumns) *tree {
 	n := len(t.spans)
-	tr := &tree{
-		parent: make([]int32, n), left: make([]int32, n), right: make([]int32, n), children: make([]int32, n),
-	}
-	byID := make(map[string][]int32, n)
+	m := make([]int32, 4*n)
+	tr := &tree{parent: m[:n:n], left: m[n : 2*n : 2*n], right: m[2*n : 3*n : 3*n], children: m[3*n:]}
+	byID := make(map[string]twins, n)
 	countable := true
 	for i := range t.spans {
 		id := t.spans[i].text(c.span)
-		byID[id] = append(byID[id], int32(i)) //nolint:gosec // Spans of a trace fit.
-		countable = countable && len(byID[id]) <= maxTwins
+		w := byID[id]
+		if w.n < maxTwins {
+			w.spans[w.n] = int32(i) //nolint:gosec // Spans of a trace fit.
+		}
+		w.n++
+		byID[id] = w
+		countable = countable && w.n <= maxTwins
 	}
 	tr.findParents(t, c, byID)
 	for i := range tr.parent {
@@ -47,37 +51,46 @@ func newTree(t *trace, c *traceColumns) *tree {
 	return tr
 }
 
-// findParents resolves parent ids. Of two spans with one id the server's is the child of the client's, and children
-// belong to the server's (T-08).
-func (tr *tree) findParents(t *trace, c *traceColumns, byID map[string][]int32) {
-	owner := make(map[string]int32, len(byID))
-	for id, twins := range byID {
-		owner[id] = twins[0]
-		for _, i := range twins {
-			if len(twins) == maxTwins && t.spans[i].number(c.kind) == store.KindServer {
-				owner[id] = i
+// twins are the spans of one id, of which the first ones are known.
+type twins struct {
+	spans [maxTwins]int32
+	n     int32
+}
+
+// owner is the span that children belong to.
+func (w *twins) owner(t *trace, c *traceColumns) int32 {
+	if w.n == maxTwins {
+		for _, i := range slices.Backward(w.spans[:]) {
+			if t.spans[i].number(c.kind) == store.KindServer {
+				return i
 			}
 		}
 	}
+	return w.spans[0]
+}
+
+// findParents resolves parent ids. Of two spans with one id the server's is the child of the client's, and children
+// belong to the server's (T-08).
+func (tr *tree) findParents(t *trace, c *traceColumns, byID map[string]twins) {
 	for i, s := range t.spans {
-		twins := byID[s.text(c.span)]
-		if len(twins) == maxTwins && s.number(c.kind) == store.KindServer {
-			other := twins[0]
+		w := byID[s.text(c.span)]
+		if w.n == maxTwins && s.number(c.kind) == store.KindServer {
+			other := w.spans[0]
 			if int(other) == i {
-				other = twins[1]
+				other = w.spans[1]
 			}
 			if t.spans[other].number(c.kind) == store.KindClient {
 				tr.parent[i] = other
 				continue
 			}
 		}
-		switch p, ok := owner[s.text(c.parent)]; {
-		case !s.has(c.parent):
+		tr.parent[i] = orphan
+		if !s.has(c.parent) {
 			tr.parent[i] = noParent
-		case !ok || int(p) == i:
-			tr.parent[i] = orphan
-		default:
-			tr.parent[i] = p
+		} else if w, ok := byID[s.text(c.parent)]; ok {
+			if p := w.owner(t, c); int(p) != i {
+				tr.parent[i] = p
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package block
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -45,6 +46,8 @@ func (b *Block) Read(ctx context.Context, granule int, c store.Column, sel *stor
 	case traceSource:
 		s.read(sel, dst)
 		return nil
+	case idSource:
+		return readIDs(s, sel, dst)
 	case intSource:
 		dst.Ints = slices.Grow(dst.Ints, sel.Count())
 		for r := range sel.Rows() {
@@ -72,6 +75,44 @@ func readColumn(s *columnSource, sel *store.Bitmap, dst *store.Vector) {
 			dst.Values = append(dst.Values, v)
 		}
 	}
+}
+
+// idsAtOnce is for how many ids memory is taken at a time: their texts are kept together.
+const idsAtOnce = 64
+
+// readIDs reads the texts of span ids.
+func readIDs(s idSource, sel *store.Bitmap, dst *store.Vector) error {
+	n := sel.Count()
+	start := len(dst.Values)
+	dst.Values = slices.Grow(dst.Values, n)
+	var raw [idsAtOnce * 8]byte
+	buf := raw[:0]
+	first := start // of the rows whose ids are in buf
+	flush := func() {
+		text := hex.EncodeToString(buf)
+		for i := first; i < len(dst.Values); i++ {
+			if dst.Values[i].Type == store.TypeString {
+				dst.Values[i].Str, text = text[:16], text[16:]
+			}
+		}
+		buf, first = buf[:0], len(dst.Values)
+	}
+	for r := range sel.Rows() {
+		id, err := s.id(r)
+		if err != nil {
+			return err
+		}
+		if id == "" {
+			dst.Values = append(dst.Values, store.Value{})
+			continue
+		}
+		dst.Values = append(dst.Values, store.Value{Type: store.TypeString})
+		if buf = append(buf, id...); len(buf) == len(raw) {
+			flush()
+		}
+	}
+	flush()
+	return nil
 }
 
 // readInts reads a column of numbers that every row has.

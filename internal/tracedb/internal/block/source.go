@@ -209,9 +209,7 @@ func (g *granule) intrinsic(name string) (source, error) {
 		return traceSource{v}, err
 	case store.SpanID:
 		v, err := g.column(colSpanID)
-		return funcSource(func(dst []store.Value, row int) ([]store.Value, error) {
-			return append(dst, store.String(hex.EncodeToString([]byte(v.Str(row))))), nil
-		}), err
+		return spanIDs{v}, err
 	case store.SpanParentID:
 		return g.parents()
 	case store.ScopeName, store.ScopeVersion:
@@ -393,6 +391,21 @@ func (g *granule) parents() (*parents, error) {
 	}
 	p.ids, err = g.column(colParentID)
 	return p, err
+}
+
+// idSource gives a span id to rows, 8 bytes, or nothing.
+type idSource interface {
+	source
+	id(row int) (string, error)
+}
+
+// spanIDs are the ids of spans.
+type spanIDs struct{ v *column.Values }
+
+func (s spanIDs) id(row int) (string, error) { return s.v.Str(row), nil }
+
+func (s spanIDs) append(dst []store.Value, row int) ([]store.Value, error) {
+	return append(dst, store.String(hex.EncodeToString([]byte(s.v.Str(row))))), nil
 }
 
 func (p *parents) append(dst []store.Value, row int) ([]store.Value, error) {
