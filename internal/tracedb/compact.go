@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -74,6 +75,9 @@ func (db *DB) mergePlan(s *state) []compact.Job {
 		m := b.block.Meta()
 		if slices.ContainsFunc(lost, func(l loss) bool { return l.id == b.id }) {
 			continue // It is repaired or moved away first.
+		}
+		if _, ok := db.bulky[b.id]; ok {
+			continue
 		}
 		blocks = append(blocks, compact.Block{
 			ID: b.id, Level: m.Level, Newest: newestOf(m.MaxEnd, storedAt(m, now)), Stored: storedAt(m, now), Rows: m.Rows, Traces: m.Traces,
@@ -189,21 +193,62 @@ func (db *DB) nextMerge(ctx context.Context, wait pace) (*job, error) {
 		return nil, nil //nolint:nilerr // It was closed.
 	}
 	defer v.Release() // The blocks are in use until then.
-	jobs := db.mergePlan(v.s)
-	if len(jobs) == 0 {
-		return nil, nil
-	}
-	var olds []*blockPiece
-	for _, id := range jobs[0].Inputs {
-		olds = append(olds, v.s.blocks[slices.IndexFunc(v.s.blocks, func(b *blockPiece) bool { return b.id == id })])
+	maps.DeleteFunc(db.bulky, func(id string, _ struct{}) bool {
+		return !slices.ContainsFunc(v.s.blocks, func(b *blockPiece) bool { return b.id == id })
+	})
+	olds, level, err := db.mergeInputs(v.s)
+	if err != nil || len(olds) == 0 {
+		return nil, err
 	}
 	start := time.Now()
-	j, err := db.mergeBlocks(ctx, olds, jobs[0].Level, wait)
+	j, err := db.mergeBlocks(ctx, olds, level, wait)
 	db.stats.mergeNanos.Add(int64(time.Since(start)))
 	if err != nil {
-		return nil, fmt.Errorf("merge blocks %v: %w", jobs[0].Inputs, err)
+		return nil, fmt.Errorf("merge %s: %w", (&job{olds: olds}).source(), err)
 	}
 	return j, nil
+}
+
+// bulkShare is the part of the memory that large values may take in one granule of a merged block. What a block adds
+// to it is at most a quarter of that: blocks with more are left as they are.
+const bulkShare = 8
+
+// mergeInputs returns the blocks to be merged next, oldest first, and the level of the result.
+func (db *DB) mergeInputs(s *state) (olds []*blockPiece, level int, err error) {
+	limit := db.opts.MemoryBytes / bulkShare
+	for {
+		jobs := db.mergePlan(s)
+		if len(jobs) == 0 {
+			return nil, 0, nil
+		}
+		olds = olds[:0]
+		sum, again := int64(0), false
+		for _, id := range jobs[0].Inputs {
+			b := s.blocks[slices.IndexFunc(s.blocks, func(b *blockPiece) bool { return b.id == id })]
+			if len(jobs[0].Inputs) == 1 {
+				return []*blockPiece{b}, jobs[0].Level, nil // It becomes no larger than it was.
+			}
+			n, err := b.block.Bulk()
+			if err != nil {
+				if _, ok := errors.AsType[*store.CorruptionError](err); ok {
+					db.suspect(b.block, err)
+				}
+				return nil, 0, fmt.Errorf("look for large values in block %s: %w", id, err)
+			}
+			if n > limit/4 {
+				if db.bulky == nil {
+					db.bulky = make(map[string]struct{})
+				}
+				db.bulky[id], again = struct{}{}, true
+			}
+			if sum += n; sum <= limit || len(olds) < 2 {
+				olds = append(olds, b)
+			}
+		}
+		if !again {
+			return olds, jobs[0].Level, nil
+		}
+	}
 }
 
 // Compact does all merges that are due, without giving way to other work. It returns when none is left.

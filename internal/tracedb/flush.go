@@ -63,11 +63,14 @@ func (db *DB) writeHead(ctx context.Context, p *piece, mask []uint32) (j *job, e
 	if len(order) == 0 {
 		return j, nil
 	}
-	opts := block.WriterOptions{WALMark: p.mark, FirstGroups: compact.Groups(len(order))}
+	opts := block.WriterOptions{WALMark: p.mark, FirstGroups: compact.Groups(len(order)), GroupBytes: db.groupBytes()}
 	j.block, err = db.writeBlock(ctx, opts, func(w *block.Writer) error { return copyRows(ctx, w, p.part, order) })
 	j.took = db.now().Sub(start)
 	return j, err
 }
+
+// groupBytes is how much memory a row group may take while it is written.
+func (db *DB) groupBytes() int { return int(min(64<<20, db.opts.MemoryBytes/8)) }
 
 // writeBlock writes a block with a new id and opens it.
 func (db *DB) writeBlock(ctx context.Context, opts block.WriterOptions, fill func(*block.Writer) error) (b *block.Block, err error) {

@@ -53,7 +53,7 @@ func (db *DB) mergeOnce(ctx context.Context, olds []*blockPiece, level int, wait
 	}
 	opts := block.WriterOptions{
 		Decided: m.decided(), Level: level, FirstGroups: compact.Groups(plan.Rows()), Zstd: mergeZstd,
-		GroupBytes: int(min(64<<20, db.opts.MemoryBytes/8)),
+		GroupBytes: db.groupBytes(),
 	}
 	for _, p := range olds {
 		meta := p.block.Meta()

@@ -25,6 +25,7 @@ type Builder struct {
 	texts  []string // by code
 	counts []uint32 // by code: how often it was added
 	size   int      // bytes of the dictionary as a page
+	long   int      // bytes of those values that are longText or more, each as often as it occurs
 	codes  []uint16
 	last   uint16 // code of the previous value
 	data   []byte
@@ -53,9 +54,13 @@ func (b *Builder) Len() int {
 	return len(b.codes)
 }
 
-// Bytes returns about how much memory the values take.
+// longText is the length from which on a value in the dictionary counts each time, as the next one can be that with
+// which all are written out.
+const longText = 512
+
+// Bytes returns about how much memory the values take, or would if the dictionary were full.
 func (b *Builder) Bytes() int {
-	return 2*len(b.rows) + 8*len(b.nums) + 2*len(b.codes) + len(b.data) + 4*len(b.offs) + b.size
+	return b.long + 2*len(b.rows) + 8*len(b.nums) + 2*len(b.codes) + len(b.data) + 4*len(b.offs) + b.size
 }
 
 // AddNum appends the value of a row of the current granule: a number, the bits of a float, or 0 or 1.
@@ -74,6 +79,9 @@ func (b *Builder) AddText(row int, s string) {
 	if b.plain {
 		b.addPlain(s)
 		return
+	}
+	if len(s) >= longText {
+		b.long += len(s)
 	}
 	if len(b.texts) > 0 && b.texts[b.last] == s {
 		b.codes = append(b.codes, b.last)
@@ -138,6 +146,7 @@ func (b *Builder) spill() {
 		b.addPlain(b.texts[c])
 	}
 	b.codes = b.codes[:0]
+	b.long = 0
 }
 
 // EndGranule finishes a granule.
@@ -199,6 +208,10 @@ func (b *Builder) TextCounts(f func(s string, n int)) (complete bool) {
 	return !b.plain
 }
 
+// keptBuffer is the largest buffer that is kept for what comes next. Few columns are larger; those are so by large
+// values, which do not come in each row group.
+const keptBuffer = 4 << 20
+
 // Reset empties the builder for the next row group and keeps its memory.
 func (b *Builder) Reset() {
 	// A column that did not fit into a dictionary will not fit the next time either.
@@ -207,8 +220,11 @@ func (b *Builder) Reset() {
 
 func (b *Builder) start(plain bool) {
 	b.rows, b.ends, b.nums, b.codes = b.rows[:0], b.ends[:0], b.nums[:0], b.codes[:0]
+	if cap(b.data) > keptBuffer {
+		b.data = nil
+	}
 	b.data, b.offs, b.texts, b.counts = b.data[:0], b.offs[:0], nil, b.counts[:0]
-	b.plain, b.size, b.last, b.err = plain, 0, 0, nil
+	b.plain, b.size, b.long, b.last, b.err = plain, 0, 0, 0, nil
 	b.dict = nil
 	if !plain && !b.spec.Type.number() {
 		b.dict = make(map[string]uint16)

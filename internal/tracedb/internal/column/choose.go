@@ -3,6 +3,7 @@ package column
 import (
 	"math"
 	"math/bits"
+	"sort"
 
 	"github.com/parquet-go/parquet-go/bloom"
 	"github.com/parquet-go/parquet-go/bloom/xxhash"
@@ -81,6 +82,10 @@ func (e *FlatEncoder) chooseText(b *Builder) Encoding {
 		return Plain
 	}
 	from, to := granuleSample(b)
+	// Enough to choose by; of larger values there are few, and what they have in common zstd finds.
+	if to = b.cutText(from, to, maxPageBytes); from == to {
+		return DeltaLengthBytes
+	}
 	best, size := DeltaLengthBytes, e.trialSize(b, from, to, DeltaLengthBytes)
 	for _, enc := range [...]Encoding{Plain, DeltaBytes} {
 		// A dearer encoding must save something.
@@ -89,6 +94,15 @@ func (e *FlatEncoder) chooseText(b *Builder) Encoding {
 		}
 	}
 	return best
+}
+
+// cutText returns the end of those of the values [from, to) that have at most limit bytes together.
+func (b *Builder) cutText(from, to, limit int) int {
+	start := 0
+	if from > 0 {
+		start = int(b.offs[from-1])
+	}
+	return from + sort.Search(to-from, func(i int) bool { return int(b.offs[from+i])-start > limit })
 }
 
 func (e *FlatEncoder) trialSize(b *Builder, from, to int, enc Encoding) int {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/delta"
@@ -29,12 +30,8 @@ type FlatEncoder struct {
 	numDict  numDict
 	codes    []uint16
 	distinct linearCounter
-	rawPages []rawPage
-	rawBuf   []byte
+	rawBuf   []byte // one page before compression
 }
-
-// rawPage is a page before compression, in FlatEncoder.rawBuf.
-type rawPage struct{ from, to int }
 
 // NewFlatEncoder returns an encoder that compresses with a zstd level (1 is fast, 3 is dense).
 func NewFlatEncoder(level int) (*FlatEncoder, error) {
@@ -68,8 +65,9 @@ func (e *FlatEncoder) Encode(b *Builder, rows []int, dst *Chunk) error {
 		dst.Encoding = e.chooseText(b)
 	}
 	e.countDistinct(b, dst)
-	e.encodePages(b, rows, dst)
-	e.store(b, dst)
+	e.storeDict(b, dst)
+	e.storePages(b, rows, dst)
+	e.dropLarge()
 	if b.spec.Bloom && dst.Encoding != Dictionary && dst.Values >= minBloomValues {
 		e.addBloom(b, dst)
 	}
@@ -82,14 +80,22 @@ func (e *FlatEncoder) encodeNulls(spec *Spec, dst *Chunk) {
 	e.levels = append(binary.AppendUvarint(e.levels[:0], uint64(dst.Rows)<<1), 0)
 	e.rawBuf = binary.LittleEndian.AppendUint32(e.rawBuf[:0], uint32(len(e.levels))) //nolint:gosec // a few bytes
 	e.rawBuf = append(e.rawBuf, e.levels...)
-	e.rawPages = append(e.rawPages[:0], rawPage{0, len(e.rawBuf)})
-	dst.Pages = append(dst.Pages, Page{Rows: dst.Rows, Nulls: dst.Rows})
-	e.appendPages(dst, e.rawBuf)
+	e.appendDataPage(dst, Page{Rows: dst.Rows, Nulls: dst.Rows})
 }
 
-// encodePages writes all pages without compression to rawBuf.
-func (e *FlatEncoder) encodePages(b *Builder, rows []int, dst *Chunk) {
-	e.rawBuf, e.rawPages = e.rawBuf[:0], e.rawPages[:0]
+// dropLarge gives up buffers that few columns need.
+func (e *FlatEncoder) dropLarge() {
+	for _, b := range []*[]byte{&e.rawBuf, &e.raw, &e.tmp, &e.packed, &e.trial} {
+		if cap(*b) > keptBuffer {
+			*b = nil
+		}
+	}
+}
+
+// storePages appends all data pages to dst, one after the other, so that of a large column one page at a time is held
+// again.
+func (e *FlatEncoder) storePages(b *Builder, rows []int, dst *Chunk) {
+	dst.DataStart = len(dst.Buf)
 	first := 0
 	for g, n := range rows {
 		from, to := b.span(g)
@@ -104,7 +110,7 @@ func (e *FlatEncoder) encodePages(b *Builder, rows []int, dst *Chunk) {
 			e.encodePage(b, from, v, row, end, dst.Encoding)
 			p := Page{FirstRow: first + row, Rows: end - row, Nulls: end - row - (v - from)}
 			p.Min, p.Max, p.HasBounds = b.bounds(from, v)
-			dst.Pages = append(dst.Pages, p)
+			e.appendDataPage(dst, p)
 			from, row = v, end
 		}
 		first += n
@@ -137,15 +143,15 @@ func (e *FlatEncoder) cut(b *Builder, from, to, row, rows int) (value, end int) 
 	return v, row + v - from
 }
 
+// encodePage makes rawBuf the page of the values [from, to).
 func (e *FlatEncoder) encodePage(b *Builder, from, to, row, end int, enc Encoding) {
-	start := len(e.rawBuf)
+	e.rawBuf = e.rawBuf[:0]
 	if b.spec.Optional {
 		e.levels = appendLevels(e.levels[:0], &e.presence, row, end)
 		e.rawBuf = binary.LittleEndian.AppendUint32(e.rawBuf, uint32(len(e.levels))) //nolint:gosec // at most 2 KiB
 		e.rawBuf = append(e.rawBuf, e.levels...)
 	}
 	e.rawBuf = e.appendValues(e.rawBuf, b, from, to, enc)
-	e.rawPages = append(e.rawPages, rawPage{start, len(e.rawBuf)})
 }
 
 // appendValues writes the values [from, to) of b.
@@ -180,18 +186,18 @@ func (e *FlatEncoder) appendText(dst []byte, b *Builder, from, to int, enc Encod
 	}
 	switch enc {
 	case DeltaBytes, DeltaLengthBytes:
-		// The encoder takes all of the data, whatever the first offset is.
 		e.offs = append(e.offs[:0], 0)
 		for _, end := range b.offs[from:to] {
 			e.offs = append(e.offs, end-start)
 		}
 		data := b.data[start : start+e.offs[len(e.offs)-1]]
+		// The encoders take all of the data, whatever the first offset is. Without any, one writes the lengths alone.
 		if enc == DeltaBytes {
 			e.tmp, _ = (&delta.ByteArrayEncoding{}).EncodeByteArray(e.tmp[:0], data, e.offs)
-		} else {
-			e.tmp, _ = (&delta.LengthByteArrayEncoding{}).EncodeByteArray(e.tmp[:0], data, e.offs)
+			return append(dst, e.tmp...)
 		}
-		return append(dst, e.tmp...)
+		e.tmp, _ = (&delta.LengthByteArrayEncoding{}).EncodeByteArray(e.tmp[:0], nil, e.offs)
+		return append(append(slices.Grow(dst, len(e.tmp)+len(data)), e.tmp...), data...)
 	}
 	if b.spec.Type == Fixed {
 		if to > from {
@@ -218,27 +224,22 @@ func appendBits(dst []byte, nums []uint64) []byte {
 	return dst
 }
 
-// store compresses the raw pages, or not, and appends them to dst behind the dictionary.
-func (e *FlatEncoder) store(b *Builder, dst *Chunk) {
+// storeDict appends the dictionary to dst, if there is one.
+func (e *FlatEncoder) storeDict(b *Builder, dst *Chunk) {
+	dst.Codec = b.spec.codec()
 	if dst.Encoding == Dictionary {
 		dst.DictPage = true
 		e.raw = e.appendDict(e.raw[:0], b)
-	}
-	dst.Codec = b.spec.codec()
-	if dst.DictPage {
 		e.appendPage(dst, e.raw, e.dictLen(b), true)
 	}
-	dst.DataStart = len(dst.Buf)
-	e.appendPages(dst, e.rawBuf)
 }
 
-func (e *FlatEncoder) appendPages(dst *Chunk, buf []byte) {
-	for i, r := range e.rawPages {
-		p := &dst.Pages[i]
-		p.Offset = len(dst.Buf)
-		e.appendPage(dst, buf[r.from:r.to], p.Rows, false)
-		p.Size = len(dst.Buf) - p.Offset
-	}
+// appendDataPage appends rawBuf as a page, which p describes.
+func (e *FlatEncoder) appendDataPage(dst *Chunk, p Page) {
+	p.Offset = len(dst.Buf)
+	e.appendPage(dst, e.rawBuf, p.Rows, false)
+	p.Size = len(dst.Buf) - p.Offset
+	dst.Pages = append(dst.Pages, p)
 }
 
 func (e *FlatEncoder) appendPage(dst *Chunk, raw []byte, values int, dict bool) {

@@ -48,6 +48,12 @@ func (f *File) Empty(group, col int) bool {
 // HasDict reports whether a column has a dictionary in a row group.
 func (f *File) HasDict(group, col int) bool { return f.groups[group].chunks[col].dictOffset != 0 }
 
+// Chunk returns the number of values of a column in a row group, and the bytes of its pages before compression.
+func (f *File) Chunk(group, col int) (values, raw int) {
+	c := &f.groups[group].chunks[col]
+	return c.values - c.nulls, c.rawBytes
+}
+
 // Bytes returns about how much memory the file takes.
 func (f *File) Bytes() int64 {
 	n := int64(1024 + 2*f.footer)

@@ -31,7 +31,7 @@ func newColumn(h *Head, typ store.ValueType) *column {
 	c.codes.init(&h.meter, 4)
 	c.nums.init(&h.meter, 8)
 	if hasDict(typ) {
-		c.dict = newDict(&h.arena, h.seed)
+		c.dict = newRowDict(&h.arena, h.seed)
 	}
 	h.meter.bytes += 192
 	return c

@@ -49,6 +49,9 @@ type dict struct {
 	table atomic.Pointer[[]atomic.Uint64]
 	n     atomic.Uint32
 
+	// rows says that a code stands for a value of a row, which blocks may have to write each time. See longRepeat.
+	rows bool
+
 	lastStr  string // the appender's shortcut for runs of equal values
 	lastCode uint32
 
@@ -58,10 +61,29 @@ type dict struct {
 
 const stringSize, valueSize = 16, 32
 
+// longRepeat is the length from which on a value counts with all its bytes each time it occurs, though the head has it
+// once: a block holds it as often while it is written, if the column does not fit into a dictionary. Else one large
+// value, sent again and again, would make a small head a block that is larger than the memory.
+const longRepeat = 512
+
+// repeated counts one more occurrence of a known value.
+func (d *dict) repeated(s string) {
+	if d.rows && len(s) >= longRepeat {
+		d.ar.m.bytes += int64(len(s))
+	}
+}
+
 func newDict(ar *arena, seed maphash.Seed) *dict {
 	d := &dict{ar: ar, seed: seed}
 	d.entries.init(ar.m, stringSize)
 	ar.m.bytes += 160
+	return d
+}
+
+// newRowDict returns a dictionary of values of rows.
+func newRowDict(ar *arena, seed maphash.Seed) *dict {
+	d := newDict(ar, seed)
+	d.rows = true
 	return d
 }
 
@@ -73,6 +95,7 @@ func (d *dict) at(code uint32) string { return d.entries.at(int(code)) }
 func (d *dict) intern(s string) uint32 {
 	n := d.n.Load()
 	if n > 0 && s == d.lastStr {
+		d.repeated(s)
 		return d.lastCode
 	}
 	tag := maphash.String(d.seed, s) >> 32
@@ -87,6 +110,8 @@ func (d *dict) intern(s string) uint32 {
 		}
 		slot.Store(tag<<32 | uint64(code+1))
 		d.n.Store(n + 1)
+	} else {
+		d.repeated(s)
 	}
 	d.lastStr, d.lastCode = d.at(code), code
 	return code

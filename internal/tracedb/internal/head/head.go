@@ -117,7 +117,7 @@ func New(id string, opts Options) *Head {
 	h.events.time.init(m, 8)
 	h.links.trace.init(m, 16)
 	h.links.span.init(m, 8)
-	h.names, h.events.names = newDict(&h.arena, h.seed), newDict(&h.arena, h.seed)
+	h.names, h.events.names = newRowDict(&h.arena, h.seed), newRowDict(&h.arena, h.seed)
 	h.traceState, h.statusMessage = newColumn(h, store.TypeString), newColumn(h, store.TypeString)
 	h.links.traceState = newColumn(h, store.TypeString)
 	for _, c := range []**column{
