@@ -51,6 +51,7 @@ func TestOwnMetrics(t *testing.T) {
 	}
 	metadatatest.AssertEqualTraceMetricsSpans(t, tel, one(10), ignore)
 	metadatatest.AssertEqualTraceMetricsDiscardedSpans(t, tel, one(1), ignore)
+	// N-29, by the names of our own telemetry.
 	metadatatest.AssertEqualTraceMetricsServiceGraphEdges(t, tel, one(10), ignore)
 	metadatatest.AssertEqualTraceMetricsServiceGraphDroppedSpans(t, tel, one(0), ignore)
 	metadatatest.AssertEqualTraceMetricsServiceGraphExpiredEdges(t, tel, one(0), ignore)

@@ -263,6 +263,7 @@ func TestManyValues(t *testing.T) {
 	}
 }
 
+// TestLabels: N-04.
 func TestLabels(t *testing.T) {
 	a := newAggregator(t, func(c *Config) {
 		c.SpanMetrics.Intrinsic.StatusMessage = true

@@ -75,6 +75,6 @@ func TestRemoteWriteOverlay(t *testing.T) {
 	})
 	mu.Lock()
 	defer mu.Unlock()
-	assert.Equal(t, "team-a", tenant)
+	assert.Equal(t, "team-a", tenant, "N-43")
 	assert.NotContains(t, string(received), "target_info")
 }
