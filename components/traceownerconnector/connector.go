@@ -81,7 +81,7 @@ func (c *ownerConnector) Start(_ context.Context, host component.Host) error {
 	}
 	c.peers = peers
 	extensions := host.GetExtensions()
-	c.dial = func(address string) (*grpc.ClientConn, error) {
+	c.dial = func(address string) (*grpc.ClientConn, error) { //nolint:contextcheck // Connections outlive the start.
 		client := c.cfg.Client
 		client.Endpoint = address
 		return client.ToClientConn(context.Background(), extensions, c.set.TelemetrySettings, configgrpc.WithGrpcDialOption(grpc.WithConnectParams(reconnect)))

@@ -57,9 +57,8 @@ func (r *ring) split(td ptrace.Traces) map[int]ptrace.Traces {
 	first, several := 0, false
 	eachSpan(td, func(_, _ int, s ptrace.Span) {
 		id := s.TraceID()
-		o, ok := owners[id]
-		if !ok {
-			o = r.owner(id)
+		if _, ok := owners[id]; !ok {
+			o := r.owner(id)
 			if len(owners) == 0 {
 				first = o
 			}

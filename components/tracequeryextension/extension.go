@@ -98,7 +98,7 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 	if e.peers, err = e.startPeers(ctx, host); err != nil {
 		return err
 	}
-	e.detect = e.startDetection() //nolint:contextcheck // It outlives Start, until Shutdown.
+	e.detect = e.startDetection()                                            //nolint:contextcheck // It outlives Start, until Shutdown.
 	e.grpc, e.health = newGRPCServer(api, metrics, e.stopping, e.set.Logger) //nolint:contextcheck // Streams have contexts of their own.
 	handler := &portHandler{ext: e, api: api, metrics: metrics.handler(), mcp: newMCP(e.cfg.MCP, e.set, e.service, metrics), log: e.set.Logger}
 	if e.cfg.PprofEnabled {

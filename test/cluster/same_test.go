@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"encoding/binary"
-	"fmt"
+	"encoding/hex"
 	"math"
 	"net/url"
 	"slices"
@@ -162,7 +162,7 @@ func canonical(t *testing.T, td *tracepb.TracesData) []string {
 				}}
 				raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(one)
 				require.NoError(t, err)
-				out = append(out, fmt.Sprintf("%x", raw))
+				out = append(out, hex.EncodeToString(raw))
 			}
 		}
 	}
