@@ -2,6 +2,7 @@ package tracedb_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -96,7 +97,7 @@ func TestHugeTrace(t *testing.T) {
 		require.True(t, v.Split().Has(id))
 		tr, err := v.Trace(t.Context(), id, limit)
 		require.NoError(t, err)
-		require.Contains(t, tr.Partial, fmt.Sprint(limit))
+		require.Contains(t, tr.Partial, strconv.FormatInt(limit, 10))
 		require.Greater(t, len(tr.Spans), 1000)
 		require.Less(t, len(tr.Spans), spans)
 		tr, err = v.Trace(t.Context(), id, 0)

@@ -56,7 +56,9 @@ func (db *DB) scrubLoop() {
 				call(db.opts.Listener.Error, fmt.Errorf("scrub: %w", err))
 			}
 		}
-		db.sleep(db.stopping, scrubLook)
+		if db.sleep(db.stopping, scrubLook) != nil {
+			return
+		}
 	}
 }
 

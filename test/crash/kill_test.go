@@ -53,7 +53,7 @@ func TestKillUnderTelemetrygen(t *testing.T) {
 				started := time.Now()
 				load := harness.StartTelemetrygen(t, args...)
 				// An odd number, so that kills fall on different points between the log's syncs and the head's cuts.
-				harness.Poll(t, time.Minute, "spans", func() error {
+				harness.Poll(t, 5*time.Minute, "spans", func() error {
 					if n := acks.Spans(); n < spans+777*round {
 						return fmt.Errorf("%d spans were acknowledged", n)
 					}

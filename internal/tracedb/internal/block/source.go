@@ -402,6 +402,7 @@ type idSource interface {
 // spanIDs are the ids of spans.
 type spanIDs struct{ v *column.Values }
 
+//nolint:unparam // Of parents, which it shares the interface with, reading can fail.
 func (s spanIDs) id(row int) (string, error) { return s.v.Str(row), nil }
 
 func (s spanIDs) append(dst []store.Value, row int) ([]store.Value, error) {
