@@ -128,18 +128,19 @@ func (e *env) traceValue(a ast.Attr) ast.Static {
 	case ast.RootService:
 		return ast.String(t.rootService)
 	}
-	if t.tree == nil {
+	tree := t.structure()
+	if tree == nil {
 		return ast.Static{}
 	}
 	switch a.Intrinsic {
 	case ast.NestedSetLeft:
-		return ast.Int(int64(t.tree.left[e.n]))
+		return ast.Int(int64(tree.left[e.n]))
 	case ast.NestedSetRight:
-		return ast.Int(int64(t.tree.right[e.n]))
+		return ast.Int(int64(tree.right[e.n]))
 	case ast.NestedSetParent:
-		return ast.Int(int64(t.tree.nestedParent(e.n)))
+		return ast.Int(int64(tree.nestedParent(e.n)))
 	case ast.ChildCount:
-		return ast.Int(int64(t.tree.children[e.n]))
+		return ast.Int(int64(tree.children[e.n]))
 	}
 	return ast.Static{}
 }

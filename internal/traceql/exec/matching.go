@@ -101,7 +101,7 @@ func (m *matching) find(parts []store.Part) error {
 
 // evaluate decides candidates as whole traces.
 func (m *matching) evaluate(whole map[spanid.TraceID]candidate) error {
-	const portion = 64
+	const portion = 256
 	batch := make([]candidate, 0, len(whole))
 	for _, c := range whole {
 		batch = append(batch, c)

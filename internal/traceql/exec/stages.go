@@ -155,12 +155,12 @@ func (e *evaluator) spansetOp(r *run, t *trace, op *ast.SpansetOp, set spanset) 
 	}
 	out := spanset{attrs: set.attrs}
 	switch {
-	case op.Op == ast.OpAnd && len(rs) == 0:
+	case len(rs) == 0 && op.Op != ast.OpOr: // Structural operators have spans of the right side, or of pairs.
 		return nil, nil
 	case op.Op.Logical():
 		out.spans = union(t, append(slices.Clip(ls), rs...))
 	default:
-		out.spans = indexes(t.tree.structural(op.Op, marks(t, ls), marks(t, rs)))
+		out.spans = indexes(t.structure().structural(op.Op, marks(t, ls), marks(t, rs)))
 	}
 	if len(out.spans) == 0 {
 		return nil, nil

@@ -14,8 +14,9 @@ type trace struct {
 	start, end uint64 // Of the earliest and the latest span, Unix nanoseconds.
 
 	rootName, rootService string
-	root                  int   // Index of the root span, -1 if none was received.
-	tree                  *tree // nil unless needed.
+	root                  int           // Index of the root span, -1 if none was received.
+	columns               *traceColumns // With which to make the tree; nil if the query does not need it.
+	tree                  *tree         // See structure.
 }
 
 // spanRef is the i-th span of a chunk.
@@ -125,7 +126,7 @@ func (r *run) loadRows(ids []spanid.TraceID, rows map[int][]row, cols *traceColu
 	for _, t := range l.traces {
 		t.complete(cols)
 		if structure {
-			t.tree = newTree(t, cols)
+			t.columns = cols
 		}
 	}
 	return l, nil
@@ -133,7 +134,10 @@ func (r *run) loadRows(ids []spanid.TraceID, rows map[int][]row, cols *traceColu
 
 // readPart reads rows of a part, granule by granule.
 func (l *load) readPart(part int, rows []row) error {
-	slices.SortFunc(rows, func(a, b row) int { return int(a.row) - int(b.row) })
+	byRow := func(a, b row) int { return int(a.row) - int(b.row) }
+	if !slices.IsSortedFunc(rows, byRow) {
+		slices.SortFunc(rows, byRow)
+	}
 	for len(rows) > 0 {
 		granule := int(rows[0].row / store.GranuleRows)
 		n := 0
@@ -195,6 +199,15 @@ func (t *trace) complete(c *traceColumns) {
 	if t.root >= 0 && c.server >= 0 {
 		t.rootService = t.spans[t.root].text(c.server)
 	}
+}
+
+// structure returns the tree of the spans, which is made when first asked for: most traces are refused before. It is nil
+// if the query does not need it.
+func (t *trace) structure() *tree {
+	if t.tree == nil && t.columns != nil {
+		t.tree = newTree(t, t.columns)
+	}
+	return t.tree
 }
 
 // earlier orders spans by start, then by id.
