@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/bramble-tracing/bramble/internal/federation/peerpb"
 	"github.com/bramble-tracing/bramble/internal/otlpspan"
@@ -36,6 +37,13 @@ func NewPeer(conn grpc.ClientConnInterface, node string) query.Peer {
 // Node implements query.Peer.
 func (p *remote) Node() string { return p.node }
 
+// damage notes what the trailer of an answer says about damage.
+func damage(ctx context.Context, trailer *metadata.MD) {
+	for _, text := range trailer.Get(damageTrailer) {
+		query.NoteDamage(ctx, valid(text))
+	}
+}
+
 // call runs f with a context that ends also when the peer is given up, and makes its error one of the query service.
 func (p *remote) call(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -63,9 +71,13 @@ func (p *remote) Holds(ctx context.Context, ids []spanid.TraceID, client string)
 }
 
 // receiver is the receiving side of a stream.
-type receiver[M any] interface{ Recv() (*M, error) }
+type receiver[M any] interface {
+	Recv() (*M, error)
+	Context() context.Context
+	Trailer() metadata.MD
+}
 
-// receive calls f for every message.
+// receive calls f for every message, and notes at the end what the peer says about damage.
 func receive[M any](s receiver[M], err error, f func(*M) error) error {
 	for err == nil {
 		var m *M
@@ -74,6 +86,8 @@ func receive[M any](s receiver[M], err error, f func(*M) error) error {
 		}
 	}
 	if errors.Is(err, io.EOF) {
+		trailer := s.Trailer()
+		damage(s.Context(), &trailer)
 		return nil
 	}
 	return err
@@ -198,12 +212,14 @@ func (p *remote) MetricsPartial(ctx context.Context, r query.MetricsRequest, ski
 func (p *remote) TagNames(ctx context.Context, r query.TagNamesRequest, skip exec.TraceSet) (*exec.TagNamesResult, error) {
 	out := &exec.TagNamesResult{}
 	err := p.call(ctx, func(ctx context.Context) error {
+		var trailer metadata.MD
 		res, err := p.client.TagNames(ctx, &peerpb.TagsRequest{
 			Query: packText(r.Query, r.StartNano, r.EndNano, r.Client), Scope: r.Scope, Limit: int64(r.Limit), Skip: appendSet(nil, skip),
-		})
+		}, grpc.Trailer(&trailer))
 		if err != nil {
 			return err
 		}
+		damage(ctx, &trailer)
 		out.Stats = unpackStats(res.GetStats())
 		for _, sc := range res.GetScopes() {
 			out.Scopes = append(out.Scopes, exec.ScopeTags{Scope: sc.GetName(), Names: sc.GetTags()})

@@ -267,10 +267,11 @@ func TestRemoteAnswersAsLocal(t *testing.T) {
 		return out
 	}
 	var want []any
-	require.NoError(t, a.service.ServePeer(t.Context(), query.PeerRequest{}, func(_ context.Context, p query.Peer) error {
+	_, err = a.service.ServePeer(t.Context(), query.PeerRequest{}, func(_ context.Context, p query.Peer) error {
 		want = ask(p)
 		return nil
-	}))
+	})
+	require.NoError(t, err)
 	got := ask(remote)
 	require.Len(t, got, len(want))
 	for i := range want {

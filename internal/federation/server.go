@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/bramble-tracing/bramble/internal/federation/peerpb"
 	"github.com/bramble-tracing/bramble/internal/otlpspan"
@@ -36,9 +37,21 @@ func (s *Server) Hello(context.Context, *peerpb.HelloRequest) (*peerpb.HelloResp
 	return &peerpb.HelloResponse{Node: s.node, Instance: s.instance, Protocol: protocol}, nil
 }
 
+const (
+	fragments = "fragments"
+	// damageTrailer is the metadata after an answer that is without damaged parts of the store, and says which.
+	damageTrailer = "bramble-damage-bin"
+)
+
 // serve runs f with the local store and gives its error a code.
 func (s *Server) serve(ctx context.Context, kind string, q *peerpb.Query, f func(ctx context.Context, p query.Peer) error) error {
-	return toStatus(s.service.ServePeer(ctx, query.PeerRequest{Kind: kind, Query: q.GetText(), Client: q.GetClient()}, f))
+	damage, err := s.service.ServePeer(ctx, query.PeerRequest{
+		Kind: kind, Query: q.GetText(), Client: q.GetClient(), StartNano: q.GetStartNano(), EndNano: q.GetEndNano(),
+	}, f)
+	if err == nil && damage != "" && kind != fragments { // Fragments say it of each trace.
+		err = grpc.SetTrailer(ctx, metadata.Pairs(damageTrailer, damage))
+	}
+	return toStatus(err)
 }
 
 // Holds implements peerpb.PeerServer.
@@ -62,7 +75,7 @@ func (s *Server) Fragments(r *peerpb.FragmentsRequest, stream grpc.ServerStreami
 	if err != nil {
 		return toStatus(err)
 	}
-	return s.serve(stream.Context(), "fragments", &peerpb.Query{Client: r.GetClient()}, func(ctx context.Context, p query.Peer) error {
+	return s.serve(stream.Context(), fragments, &peerpb.Query{Client: r.GetClient()}, func(ctx context.Context, p query.Peer) error {
 		out := &peerpb.FragmentsResponse{}
 		send := func() error {
 			m := out

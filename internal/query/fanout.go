@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type fan struct {
 
 	mu      sync.Mutex
 	missing []MissingNode
+	damaged map[string]string // What is damaged, by node.
 }
 
 type fanNode struct {
@@ -68,6 +70,11 @@ func (f *fan) coverage() Coverage {
 func (f *fan) report(ctx context.Context, partial *string, stats *Stats) Coverage {
 	c := f.coverage()
 	*partial = joinTexts(*partial, c.Text())
+	if text := f.damage(); text != "" {
+		*partial = joinTexts(*partial, text)
+		stats.Missing = joinTexts(stats.Missing, text)
+		stats.Jobs++
+	}
 	if c.Nodes > 1 {
 		stats.Jobs += uint32(c.Nodes - 1)                       //nolint:gosec // Nodes of a cluster.
 		stats.Completed += uint32(c.Nodes - 1 - len(c.Missing)) //nolint:gosec // Never this one.
@@ -76,6 +83,28 @@ func (f *fan) report(ctx context.Context, partial *string, stats *Stats) Coverag
 		to.set(c)
 	}
 	return c
+}
+
+// damage says what of peers' stores the answer is without.
+func (f *fan) damage() (text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, node := range slices.Sorted(maps.Keys(f.damaged)) {
+		text = joinTexts(text, node+": "+f.damaged[node])
+	}
+	return text
+}
+
+// noting returns a context in which the peer tells of damage.
+func (f *fan) noting(ctx context.Context, n *fanNode) context.Context {
+	return withDamage(ctx, func(text string) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.damaged == nil {
+			f.damaged = map[string]string{}
+		}
+		f.damaged[n.Node()] = text
+	})
 }
 
 // peerShare is the part of the time left that peers get, so that an answer can still be made without them.
@@ -110,7 +139,7 @@ func (f *fan) each(ctx context.Context, ask func(ctx context.Context, i int, p P
 				return
 			}
 			defer func() { <-slots }()
-			if err := ask(peerCtx, i, n.Peer); err != nil {
+			if err := ask(f.noting(peerCtx, n), i, n.Peer); err != nil {
 				f.failed(ctx, n, err, cancel)
 			}
 		})

@@ -152,17 +152,36 @@ func (s *Service) Notice() string {
 	return ""
 }
 
-// PeerRequest says for whom a peer asks, for admission and logs.
-type PeerRequest struct{ Kind, Query, Client string }
+type damageKey struct{}
+
+// withDamage returns a context in which NoteDamage calls note.
+func withDamage(ctx context.Context, note func(text string)) context.Context {
+	return context.WithValue(ctx, damageKey{}, note)
+}
+
+// NoteDamage is what a Peer calls, with the context of a call, when the agent says that its answer is without damaged
+// parts of its store.
+func NoteDamage(ctx context.Context, text string) {
+	if note, ok := ctx.Value(damageKey{}).(func(string)); ok && text != "" {
+		note(text)
+	}
+}
+
+// PeerRequest says for whom a peer asks, for admission and logs, and about which time (Unix nanoseconds, end 0 for none).
+type PeerRequest struct {
+	Kind, Query, Client string
+	StartNano, EndNano  uint64
+}
 
 // ServePeer lets another agent ask this one: f gets the local store and may use the results of p until it returns. It
 // has places of its own. Nothing that runs in them waits for other agents, so agents that ask each other never wait in a
-// circle.
-func (s *Service) ServePeer(ctx context.Context, r PeerRequest, f func(ctx context.Context, p Peer) error) error {
-	d := &Done{Kind: "peer " + r.Kind, Query: r.Query, Client: r.Client}
-	return s.run(ctx, s.remote, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
+// circle. damage says what of the store the answer is without because it is damaged.
+func (s *Service) ServePeer(ctx context.Context, r PeerRequest, f func(ctx context.Context, p Peer) error) (damage string, err error) {
+	d := &Done{Kind: "peer " + r.Kind, Query: r.Query, Client: r.Client, StartNano: r.StartNano, EndNano: r.EndNano}
+	err = s.run(ctx, s.remote, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
 		return f(ctx, &local{service: s, view: v, budget: budget})
 	})
+	return d.Missing, err
 }
 
 // sortedIDs sorts a set for the wire.
