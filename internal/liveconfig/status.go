@@ -53,4 +53,4 @@ type Status struct {
 }
 
 // historyLength is how many outcomes are remembered.
-const historyLength = 100
+const historyLength = 128
