@@ -120,7 +120,11 @@ func typed(name, value string) string {
 		if whole, err := strconv.ParseInt(value, 10, 64); err == nil {
 			alternatives = append(alternatives, fmt.Sprintf("%s = %d", name, whole))
 		} else if strings.Trim(value, "+-0123456789.eE") == "" {
-			alternatives = append(alternatives, name+" = "+strconv.FormatFloat(number, 'f', -1, 64))
+			text := strconv.FormatFloat(number, 'f', -1, 64)
+			if !strings.Contains(text, ".") {
+				text += ".0" // Without it, it would be an integer, perhaps one out of range.
+			}
+			alternatives = append(alternatives, name+" = "+text)
 		}
 	}
 	if len(alternatives) == 1 {

@@ -23,7 +23,7 @@ func TestTraceQL(t *testing.T) { // J-03, J-04, J-24
 		{tag("code", "200"), `{ (."code" = "200" || ."code" = 200) }`},
 		{tag("code", "-1"), `{ (."code" = "-1" || ."code" = -1) }`},
 		{tag("code", "0.5"), `{ (."code" = "0.5" || ."code" = 0.5) }`},
-		{tag("code", "1e3"), `{ (."code" = "1e3" || ."code" = 1000) }`},
+		{tag("code", "1e3"), `{ (."code" = "1e3" || ."code" = 1000.0) }`},
 		{tag("code", "NaN"), `{ ."code" = "NaN" }`},
 		{tag("code", "0x10"), `{ ."code" = "0x10" }`},
 		{tag("yes", "true"), `{ (."yes" = "true" || ."yes" = true) }`},
