@@ -24,13 +24,18 @@ import (
 func TestReloadWhileSampling(t *testing.T) {
 	const percentage = 30
 	s := start(t)
-	s.good = s.edited("extensions::trace_store::retention::recent", "5s")
+	// A dropped trace that is the exemplar of a histogram stays: without pins each is gone.
+	s.good = s.edited("extensions::trace_store::retention::recent", "5s",
+		"connectors::trace_metrics::exemplars::max_pinned_per_flush", 0)
 	policy := func(name string) string {
 		return s.edited("processors::tail_sampling::policies", []any{map[string]any{
 			"name": name, "type": "probabilistic", "probabilistic": map[string]any{"sampling_percentage": percentage},
 		}})
 	}
 	d := &decisions{policies: map[string]string{}, dropped: map[string]bool{}}
+	n := s.count()
+	s.write(s.good)
+	require.Equal(t, "applied", s.next(n).Outcome)
 	l := startLoad(t, s.Bramble, "grpc", 300)
 	names := []string{"first", "second", "third"}
 	for _, name := range names {
@@ -65,6 +70,10 @@ func TestReloadWhileSampling(t *testing.T) {
 		d.note(t, s.Bramble)
 		if n := len(found(t, s.Bramble, `{ trace:brambleDecision = nil }`)); n > 0 {
 			return fmt.Errorf("%d traces are not decided", n)
+		}
+		// Blocks that were decided about hold the dropped traces until they are written anew.
+		if n := len(found(t, s.Bramble, `{ trace:brambleDecision = "dropped" }`)); n > 0 {
+			return fmt.Errorf("%d dropped traces are still there", n)
 		}
 		return nil
 	})
