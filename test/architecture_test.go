@@ -117,7 +117,7 @@ var rules = []rule{
 		why:      "counting knows rows and pmetric, nothing of components",
 	},
 	{
-		packages: []string{"internal/exthost", "internal/webmount", "internal/procstate"},
+		packages: []string{"internal/exthost", "internal/webmount", "internal/procstate", "internal/volume"},
 		why:      "glue that knows nothing of ours",
 	},
 	{
@@ -130,6 +130,18 @@ var rules = []rule{
 		packages: []string{"internal/kubenotice"},
 		own:      []string{"internal/liveconfig", "internal/procstate"},
 		why:      "telling Kubernetes needs verdicts only",
+	},
+	{
+		packages: []string{"internal/selfcheck"},
+		own:      []string{"internal/procstate"},
+		deny:     []string{"go.opentelemetry.io", "net/http"},
+		why:      "whoever checks something says it in the same form",
+	},
+	{
+		packages: []string{"internal/kubecheck"},
+		own:      []string{"internal/selfcheck", "internal/procstate"},
+		deny:     []string{"go.opentelemetry.io/collector"},
+		why:      "what a configuration needs of Kubernetes follows from its text",
 	},
 	{
 		packages: []string{"internal/configcheck"},

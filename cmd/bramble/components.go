@@ -27,6 +27,7 @@ import (
 	prometheusremotewriteexporter "github.com/open-telemetry/opentelemetry-collector-contrib/exporter/prometheusremotewriteexporter"
 	tracestoreextension "github.com/bramble-tracing/bramble/components/tracestoreextension"
 	tracequeryextension "github.com/bramble-tracing/bramble/components/tracequeryextension"
+	kubernetescheckextension "github.com/bramble-tracing/bramble/components/kubernetescheckextension"
 	zpagesextension "go.opentelemetry.io/collector/extension/zpagesextension"
 	healthcheckextension "github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
 	pprofextension "github.com/open-telemetry/opentelemetry-collector-contrib/extension/pprofextension"
@@ -35,6 +36,7 @@ import (
 	bearertokenauthextension "github.com/open-telemetry/opentelemetry-collector-contrib/extension/bearertokenauthextension"
 	piiprocessor "github.com/bramble-tracing/bramble/processors/piiprocessor"
 	tailsamplingprocessor "github.com/bramble-tracing/bramble/processors/tailsamplingprocessor"
+	kubernetescheckprocessor "github.com/bramble-tracing/bramble/processors/kubernetescheckprocessor"
 	memorylimiterprocessor "go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	batchprocessor "go.opentelemetry.io/collector/processor/batchprocessor"
 	k8sattributesprocessor "github.com/open-telemetry/opentelemetry-collector-contrib/processor/k8sattributesprocessor"
@@ -73,6 +75,7 @@ func components() (otelcol.Factories, error) {
 	factories.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](
 		tracestoreextension.NewFactory(),
 		tracequeryextension.NewFactory(),
+		kubernetescheckextension.NewFactory(),
 		zpagesextension.NewFactory(),
 		healthcheckextension.NewFactory(),
 		pprofextension.NewFactory(),
@@ -86,6 +89,7 @@ func components() (otelcol.Factories, error) {
 	factories.ExtensionModules = makeModulesMap(factories.Extensions, map[component.Type]string{
 		tracestoreextension.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
 		tracequeryextension.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
+		kubernetescheckextension.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
 		zpagesextension.NewFactory().Type(): "go.opentelemetry.io/collector/extension/zpagesextension v0.158.0",
 		healthcheckextension.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension v0.158.0",
 		pprofextension.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/extension/pprofextension v0.157.0",
@@ -137,6 +141,7 @@ func components() (otelcol.Factories, error) {
 	factories.Processors, err = otelcol.MakeFactoryMap[processor.Factory](
 		piiprocessor.NewFactory(),
 		tailsamplingprocessor.NewFactory(),
+		kubernetescheckprocessor.NewFactory(),
 		memorylimiterprocessor.NewFactory(),
 		batchprocessor.NewFactory(),
 		k8sattributesprocessor.NewFactory(),
@@ -154,6 +159,7 @@ func components() (otelcol.Factories, error) {
 	factories.ProcessorModules = makeModulesMap(factories.Processors, map[component.Type]string{
 		piiprocessor.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
 		tailsamplingprocessor.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
+		kubernetescheckprocessor.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
 		memorylimiterprocessor.NewFactory().Type(): "go.opentelemetry.io/collector/processor/memorylimiterprocessor v0.158.0",
 		batchprocessor.NewFactory().Type(): "go.opentelemetry.io/collector/processor/batchprocessor v0.158.0",
 		k8sattributesprocessor.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/processor/k8sattributesprocessor v0.158.0",

@@ -21,6 +21,7 @@ import (
 
 	"github.com/bramble-tracing/bramble/internal/exthost"
 	"github.com/bramble-tracing/bramble/internal/query"
+	"github.com/bramble-tracing/bramble/internal/selfcheck"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tempoapi"
 	"github.com/bramble-tracing/bramble/internal/webmount"
@@ -42,6 +43,7 @@ type queryExtension struct {
 	effective atomic.Pointer[map[string]any]
 
 	service *query.Service
+	checks  *selfcheck.Source
 	peers   *peering // nil if there are none
 	detect  *detector
 	grpc    *grpc.Server
@@ -83,6 +85,9 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 	if err != nil {
 		return err
 	}
+	if e.checks, err = selfcheck.Join(e.set.ID.String()); err != nil {
+		return fmt.Errorf("find the board of checks: %w", err)
+	}
 	e.service = query.New(s, e.cfg.Limits.limits())
 	metrics := newMetrics(e.set.BuildInfo, e.service, e.cfg.TelemetryEndpoint)
 	e.service.OnDone(func(d query.Done) {
@@ -98,6 +103,7 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 	if e.peers, err = e.startPeers(ctx, host); err != nil {
 		return err
 	}
+	e.checks.ReportFunc(e.report)
 	e.detect = e.startDetection()                                            //nolint:contextcheck // It outlives Start, until Shutdown.
 	e.grpc, e.health = newGRPCServer(api, metrics, e.stopping, e.set.Logger) //nolint:contextcheck // Streams have contexts of their own.
 	handler := &portHandler{ext: e, api: api, metrics: metrics.handler(), mcp: newMCP(e.cfg.MCP, e.set, e.service, metrics), log: e.set.Logger}
@@ -171,7 +177,7 @@ func (e *queryExtension) Shutdown(ctx context.Context) error {
 	}
 	e.detect.close()
 	if e.http == nil || e.addr == nil {
-		return e.peers.close()
+		return errors.Join(e.peers.close(), e.checks.Leave())
 	}
 	defer e.cancel()
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.ShutdownTimeout)
@@ -189,7 +195,7 @@ func (e *queryExtension) Shutdown(ctx context.Context) error {
 		e.set.Logger.Warn("requests were cut off because they did not end in time", zap.Duration("shutdown_timeout", e.cfg.ShutdownTimeout), zap.Error(err))
 		e.cancel()
 	}
-	errs := []error{<-jaeger}
+	errs := []error{<-jaeger, e.checks.Leave()}
 	// A listener that Shutdown has closed before is none.
 	if err := e.http.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		errs = append(errs, fmt.Errorf("close the query port: %w", err))

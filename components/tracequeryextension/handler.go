@@ -29,7 +29,7 @@ func (h *outerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rest = bodyGrace
 	}
 	defer func() { sw.finish(rest) }()
-	if r.URL.Path == "/ready" {
+	if r.URL.Path == "/ready" && !verbose(r) {
 		h.ext.ready(sw, r)
 		return
 	}
@@ -57,6 +57,8 @@ func (h *portHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.recover(w, r)
 	path := r.URL.Path
 	switch {
+	case verbose(r):
+		h.readyVerbose(w, r)
 	case path == "/metrics":
 		h.metrics.ServeHTTP(w, r)
 	case below(path, "/status"):

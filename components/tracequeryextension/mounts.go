@@ -19,7 +19,7 @@ var reserved = []string{"/api", "/ready", "/metrics", "/status", "/debug"}
 const statusPrefix = "/status"
 
 // statusPages are the extension's own pages below statusPrefix (H-04).
-var statusPages = []string{"version", "services", "endpoints", "config", "runtime_config", "overrides", "usage-stats"}
+var statusPages = []string{"version", "services", "peers", "checks", "endpoints", "config", "runtime_config", "overrides", "usage-stats"}
 
 // extensionsPrefix is the reserved prefix below which other components may mount their part of the API. Tempo has
 // nothing there.

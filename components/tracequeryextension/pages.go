@@ -7,23 +7,28 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"text/tabwriter"
+
+	"github.com/bramble-tracing/bramble/internal/selfcheck"
 )
 
 // ready answers H-01.
 func (e *queryExtension) ready(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	text := "ready"
+	status, text := e.readiness()
+	w.WriteHeader(status)
+	// A probe that does not read its answer needs none.
+	_, _ = io.WriteString(w, text+"\n") //nolint:gosec // One of three texts of ours.
+}
+
+// readiness is the answer to /ready.
+func (e *queryExtension) readiness() (status int, text string) {
 	switch e.state.Load() {
 	case stateReady:
+		return http.StatusOK, "ready"
 	case stateStopping:
-		w.WriteHeader(http.StatusServiceUnavailable)
-		text = "not ready: shutting down"
-	default:
-		w.WriteHeader(http.StatusServiceUnavailable)
-		text = "not ready: the pipelines are starting"
+		return http.StatusServiceUnavailable, "not ready: shutting down"
 	}
-	// A probe that does not read its answer needs none.
-	_, _ = io.WriteString(w, text+"\n")
+	return http.StatusServiceUnavailable, "not ready: the pipelines are starting"
 }
 
 // status answers H-04. Pages about parts of Tempo that do not exist here say so instead of being missing.
@@ -34,6 +39,8 @@ func (h *portHandler) status(w http.ResponseWriter, r *http.Request) {
 		h.version(&b)
 		h.services(&b)
 		h.peers(&b)
+		fmt.Fprintln(&b, "CHECKS")
+		selfcheck.Write(&b, h.ext.checks.Board().Checks())
 		h.endpoints(&b)
 	case "/status/version":
 		h.version(&b)
@@ -43,6 +50,9 @@ func (h *portHandler) status(w http.ResponseWriter, r *http.Request) {
 		h.peers(&b)
 	case "/status/endpoints":
 		h.endpoints(&b)
+	case "/status/checks":
+		h.checksPage(w, r)
+		return
 	case "/status/config":
 		h.configPage(w, r)
 		return

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bramble-tracing/bramble/components/tracestoreextension/internal/metadata"
 	"github.com/bramble-tracing/bramble/internal/procstate"
+	"github.com/bramble-tracing/bramble/internal/selfcheck"
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb"
@@ -31,6 +32,8 @@ type storeExtension struct {
 	release   func() error
 	telemetry *metadata.TelemetryBuilder
 	deciders  atomic.Int32
+	id        string
+	checks    *selfcheck.Source
 }
 
 var (
@@ -42,7 +45,7 @@ var (
 )
 
 func newStoreExtension(set extension.Settings, cfg *Config) *storeExtension {
-	return &storeExtension{cfg: cfg, logger: set.Logger, settings: set.TelemetrySettings}
+	return &storeExtension{cfg: cfg, id: set.ID.String(), logger: set.Logger, settings: set.TelemetrySettings}
 }
 
 // Start opens the store, or takes over the one that a previous configuration of this process has open.
@@ -69,7 +72,7 @@ func (e *storeExtension) Start(ctx context.Context, _ component.Host) error {
 	e.db, e.release = value.(*tracedb.DB), release
 	e.logger.Info("Trace store is open", zap.String("directory", dir), zap.Int64("memory_bytes", memory),
 		zap.String("wal_sync", e.cfg.WAL.Sync), zap.Int("spans", e.db.Stats().Spans))
-	if err := e.registerMetrics(); err != nil {
+	if err := errors.Join(e.registerMetrics(), e.tellVolume(dir)); err != nil {
 		return errors.Join(err, e.Shutdown(ctx))
 	}
 	return nil
@@ -119,10 +122,11 @@ func (e *storeExtension) Shutdown(context.Context) error {
 	if e.telemetry != nil {
 		e.telemetry.Shutdown()
 	}
+	left := e.checks.Leave()
 	if e.release == nil {
-		return nil
+		return left
 	}
-	return e.release()
+	return errors.Join(left, e.release())
 }
 
 // Append implements store.Appender.

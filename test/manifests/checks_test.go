@@ -66,7 +66,7 @@ func checkEnvironment(t *testing.T, objects []object) {
 		}
 	}
 	assert.Equal(t, map[string]string{
-		"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid", "POD_IP": "status.podIP",
+		"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid", "POD_IP": "status.podIP", "NODE_IP": "status.hostIP",
 		"NODE_NAME": "spec.nodeName", "KUBE_NODE_NAME": "spec.nodeName",
 	}, got)
 }
