@@ -84,6 +84,7 @@ run: build ## build, start with config/local.yaml and print where to look
 test: build build/telemetrygen ## all tests: unit, race, leaks, architecture, short fuzz, end to end
 	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m $(RACE_PACKAGES)
 	go test -shuffle=on -timeout 20m ./cmd/... ./bench/... ./test/...
+	cd test/kube && go test -shuffle=on ./chart
 	tools/fuzz.sh $(FUZZTIME)
 
 # Programs that the end-to-end tests and benchmarks run beside the product.
@@ -94,6 +95,21 @@ build/telemetrygen: tools/telemetrygen/go.mod
 build/etcd: tools/etcd/go.mod
 	@mkdir -p build
 	cd tools/etcd && go build -ldflags "-s -w" -o ../../build/etcd go.etcd.io/etcd/server/v3
+
+# A control plane of Kubernetes: etcd, kube-apiserver and kube-controller-manager in one file, some ten minutes of CPU to build.
+KUBERNETES = $(shell sed -n 's/.*k8s.io\/kubernetes \(v[0-9.]*\).*/\1/p' test/kube/controlplane/go.mod)
+KUBE_VERSION = k8s.io/component-base/version
+
+.PHONY: build-kube
+build-kube: ## build/controlplane, the control plane of Kubernetes that test-kube runs against
+	@mkdir -p build
+	cd test/kube/controlplane && go build -ldflags "-s -w -X $(KUBE_VERSION).gitVersion=$(KUBERNETES) \
+		-X $(KUBE_VERSION).gitMajor=$(word 1,$(subst ., ,$(KUBERNETES:v%=%))) -X $(KUBE_VERSION).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))" \
+		-o ../../../build/controlplane .
+
+.PHONY: test-kube
+test-kube: build build-kube ## manifests, rights and metadata against a real API server
+	cd test/kube && BRAMBLE_FULL=1 go test -count=1 -timeout 30m ./...
 
 .PHONY: test-deps
 test-deps: build/telemetrygen build/etcd ## install what the tests use beside Go: npm packages; tests skip what is missing
@@ -123,26 +139,33 @@ bench-go: ## Go benchmarks of the packages
 .PHONY: lint
 lint: ## golangci-lint and checks that generated files are current
 	$(TOOL) golangci-lint run --allow-parallel-runners ./...
+	cd test/kube && go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint run --allow-parallel-runners ./...
 
 .PHONY: fmt
 fmt: ## format the code
 	$(TOOL) golangci-lint fmt ./...
 
+# A chart holds its files itself; these are kustomize's.
+CHART_FILES = manifests/base/config/bramble.yaml manifests/components/cluster/cluster.yaml manifests/components/production/production.yaml \
+	manifests/components/forward-to-tempo/forward.yaml $(wildcard manifests/components/remote-write/remote-write*.yaml)
+
 .PHONY: generate
-generate: ## regenerate components.go from builder-config.yaml and the components' metadata
+generate: ## regenerate components.go from builder-config.yaml, the components' metadata, and the chart's files
 	@mkdir -p build
 	$(TOOL) builder --config builder-config.yaml --skip-get-modules --skip-compilation
 	cp build/ocb/components.go cmd/bramble/components.go
 	go generate ./components/... ./exporters/... ./processors/...
+	cp $(CHART_FILES) manifests/helm/files/
 
 .PHONY: generate-check
 generate-check: generate ## fail when a generated file is not what the sources say
-	git diff --exit-code -- cmd/bramble/components.go '*generated_*' '*/documentation.md' '*/README.md'
+	git diff --exit-code -- cmd/bramble/components.go '*generated_*' '*/documentation.md' '*/README.md' manifests/helm/files
 
 .PHONY: check-full
 check-full: test-deps test lint generate-check ## everything, including what takes long
 	BRAMBLE_FULL=1 go test -timeout 60m ./internal/... ./test/...
 	tools/fuzz.sh 60s
+	$(MAKE) test-kube
 	$(MAKE) build-arm64 test-arm64
 	$(MAKE) build-slim build-plain
 	BRAMBLE_BIN=$(CURDIR)/build/plain/bramble go test -count=1 -timeout 20m ./test/e2e

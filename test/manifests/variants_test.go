@@ -3,6 +3,7 @@ package manifests
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -63,7 +64,12 @@ func TestVariants(t *testing.T) {
 			ns := named[*corev1.Namespace](t, objects, "tracing")
 			assert.Equal(t, v.level, ns.Labels["pod-security.kubernetes.io/enforce"])
 			checkLevel(t, objects, v)
-			assert.Equal(t, v.noPDB, len(pick[*policyv1.PodDisruptionBudget](objects)) == 0)
+			budgets := pick[*policyv1.PodDisruptionBudget](objects)
+			assert.Equal(t, v.noPDB, len(budgets) == 0)
+			for _, b := range budgets {
+				require.NotNil(t, b.Spec.Selector, "a budget without a selector is for no pod")
+				assert.Equal(t, map[string]string{nameLabel: "bramble"}, b.Spec.Selector.MatchLabels)
+			}
 		})
 	}
 }
@@ -73,6 +79,19 @@ func TestAnotherNamespace(t *testing.T) {
 	text := build(t, "namespace: other\nresources: [../production]\n")
 	assert.NotContains(t, string(text), "namespace: tracing")
 	named[*corev1.Namespace](t, decode(t, text), "other")
+}
+
+// TestProduction looks for what the overlay sets over what its components do.
+func TestProduction(t *testing.T) {
+	objects := variants["production"].objects(t)
+	for _, m := range pick[*corev1.ConfigMap](objects) {
+		if strings.HasPrefix(m.Name, "bramble-environment") {
+			assert.Equal(t, "51200", m.Data["BRAMBLE_MAX_SIZE_MIB"])
+			assert.Equal(t, "production", m.Data["TRACE_ENVIRONMENT"])
+			return
+		}
+	}
+	t.Fatal("there is no environment")
 }
 
 // TestEveryOverlayAndComponentIsTested fails when one is added and not named above.
