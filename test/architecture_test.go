@@ -117,7 +117,7 @@ var rules = []rule{
 		why:      "counting knows rows and pmetric, nothing of components",
 	},
 	{
-		packages: []string{"internal/exthost", "internal/webmount", "internal/procstate", "internal/volume"},
+		packages: []string{"internal/exthost", "internal/webmount", "internal/procstate", "internal/volume", "internal/conftree"},
 		why:      "glue that knows nothing of ours",
 	},
 	{
@@ -139,9 +139,15 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"internal/kubecheck"},
-		own:      []string{"internal/selfcheck", "internal/procstate"},
+		own:      []string{"internal/selfcheck", "internal/procstate", "internal/conftree"},
 		deny:     []string{"go.opentelemetry.io/collector"},
 		why:      "what a configuration needs of Kubernetes follows from its text",
+	},
+	{
+		packages: []string{"internal/doctor"},
+		own:      []string{"internal/selfcheck", "internal/procstate", "internal/conftree", "internal/kubecheck", "internal/volume"},
+		deny:     []string{"go.opentelemetry.io/collector/component"},
+		why:      "the doctor sees an agent from outside",
 	},
 	{
 		packages: []string{"internal/configcheck"},

@@ -62,7 +62,7 @@ func run() int {
 // command is the Collector's command line with our own commands.
 func command() *cobra.Command {
 	root := otelcol.NewCommand(settings())
-	root.AddCommand(configCommand(), samplingCommand(), directoryCommand())
+	root.AddCommand(configCommand(), samplingCommand(), directoryCommand(), doctorCommand())
 	return root
 }
 

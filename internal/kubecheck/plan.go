@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/bramble-tracing/bramble/internal/conftree"
 )
 
 // Need is the right to do something with one resource.
@@ -51,27 +53,27 @@ const configMapScheme = "k8sconfigmap:"
 // the locations that it was read from.
 func PlanOf(conf map[string]any, sources []string, pod Pod) Plan {
 	p := Plan{Pod: pod}
-	for _, id := range used(conf, "processors") {
-		settings := branch(conf, "processors", id)
-		switch typeOf(id) {
+	for _, id := range conftree.Used(conf, "processors") {
+		settings := conftree.Branch(conf, "processors", id)
+		switch conftree.TypeOf(id) {
 		case "k8s_attributes", "k8sattributes":
 			p.attributes(id, settings)
 		case "resource_detection", "resourcedetection":
 			p.detection(id, settings)
 		}
 	}
-	for _, id := range used(conf, "exporters") {
-		if t := typeOf(id); t == "load_balancing" || t == "loadbalancing" {
-			if k := branch(conf, "exporters", id, "resolver", "k8s"); k != nil {
-				name, namespace, _ := strings.Cut(text(k["service"]), ".")
+	for _, id := range conftree.Used(conf, "exporters") {
+		if t := conftree.TypeOf(id); t == "load_balancing" || t == "loadbalancing" {
+			if k := conftree.Branch(conf, "exporters", id, "resolver", "k8s"); k != nil {
+				name, namespace, _ := strings.Cut(conftree.Text(k["service"]), ".")
 				p.endpointSlices("exporters::"+id, cmp.Or(namespace, pod.Namespace, "default"), "the agents behind "+name+" are not found")
 			}
 		}
 	}
-	for _, id := range list(branch(conf, "service")["extensions"]) {
-		if typeOf(id) == "trace_query" {
-			if k := branch(conf, "extensions", id, "peers", "kubernetes"); k != nil {
-				p.endpointSlices("extensions::"+id+"::peers::kubernetes", cmp.Or(text(k["namespace"]), pod.Namespace), "other agents are not found: answers are about the spans of this one only")
+	for _, id := range conftree.List(conftree.Branch(conf, "service")["extensions"]) {
+		if conftree.TypeOf(id) == "trace_query" {
+			if k := conftree.Branch(conf, "extensions", id, "peers", "kubernetes"); k != nil {
+				p.endpointSlices("extensions::"+id+"::peers::kubernetes", cmp.Or(conftree.Text(k["namespace"]), pod.Namespace), "other agents are not found: answers are about the spans of this one only")
 			}
 		}
 	}
@@ -109,17 +111,17 @@ func (p *Plan) attributes(id string, c map[string]any) {
 		return
 	}
 	forID := "processors::" + id
-	filter, extract := branch(c, "filter"), branch(c, "extract")
-	namespace, node := text(filter["namespace"]), text(filter["node"])
-	p.Nodes = append(p.Nodes, NodeName{For: forID, Env: text(filter["node_from_env_var"]), Node: node})
+	filter, extract := conftree.Branch(c, "filter"), conftree.Branch(c, "extract")
+	namespace, node := conftree.Text(filter["namespace"]), conftree.Text(filter["node"])
+	p.Nodes = append(p.Nodes, NodeName{For: forID, Env: conftree.Text(filter["node_from_env_var"]), Node: node})
 	p.add(Need{
 		Name: "pods", Resource: "pods", Verbs: watching, Namespace: namespace,
 		For: forID, Loss: "no span gets the name, namespace or Deployment of its pod",
 	})
-	names := list(extract["metadata"])
+	names := conftree.List(extract["metadata"])
 	from := map[string]bool{}
-	for _, field := range slices.Concat(trees(extract["labels"]), trees(extract["annotations"])) {
-		from[cmp.Or(text(field["from"]), "pod")] = true
+	for _, field := range slices.Concat(conftree.Trees(extract["labels"]), conftree.Trees(extract["annotations"])) {
+		from[cmp.Or(conftree.Text(field["from"]), "pod")] = true
 	}
 	has := func(name string) bool { return slices.Contains(names, name) }
 	switch {
@@ -146,7 +148,7 @@ func (p *Plan) attributes(id string, c map[string]any) {
 // detection is what detectors of resource_detection read.
 func (p *Plan) detection(id string, c map[string]any) {
 	get := []string{"get"}
-	for _, d := range list(c["detectors"]) {
+	for _, d := range conftree.List(c["detectors"]) {
 		n := Need{Verbs: get, For: "processors::" + id + "::detectors: " + d}
 		switch d {
 		case "k8s_api", "k8snode":

@@ -328,3 +328,6 @@ func (b *Bramble) KillWithin(d time.Duration) {
 	}
 	b.Kill()
 }
+
+// Args returns the --config arguments that the process is run with.
+func (b *Bramble) Args() []string { return append([]string(nil), b.args...) }
