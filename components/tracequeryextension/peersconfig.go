@@ -55,7 +55,7 @@ type DNSPeersConfig struct {
 	_ struct{}
 }
 
-// KubernetesPeersConfig finds agents by EndpointSlices, which the service account must be allowed to get, list and watch.
+// KubernetesPeersConfig finds agents by EndpointSlices, which the service account must be allowed to list and watch.
 type KubernetesPeersConfig struct {
 	// Service is the name of a headless Service that selects the agents, Namespace its namespace, by default the pod's.
 	Service   string `mapstructure:"service"`

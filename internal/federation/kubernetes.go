@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// EndpointSlices watches the EndpointSlices of a Service. It needs get, list and watch on endpointslices in
+// EndpointSlices watches the EndpointSlices of a Service. It needs list and watch on endpointslices in
 // discovery.k8s.io. Endpoints that are not ready count: their spans are wanted as soon as they can answer.
 type EndpointSlices struct {
 	Client             kubernetes.Interface

@@ -74,22 +74,22 @@ func checkEnvironment(t *testing.T, objects []object) {
 // checkRights wants the exact rights: k8s_attributes' for all, EndpointSlices for agents that look for each other.
 func checkRights(t *testing.T, objects []object, v variant) {
 	t.Helper()
-	read := []string{"get", "list", "watch"}
+	read := []string{"list", "watch"}
 	role := named[*rbacv1.ClusterRole](t, objects, "bramble")
 	assert.Equal(t, []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: read},
-		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: read},
+		{APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{"kube-system"}, Verbs: read},
 	}, role.Rules, "no replicasets, and nothing that writes")
 	assert.Len(t, pick[*rbacv1.ClusterRole](objects), 1)
 	var rules []rbacv1.PolicyRule
 	for _, r := range pick[*rbacv1.Role](objects) {
 		rules = append(rules, r.Rules...)
 	}
+	var want []rbacv1.PolicyRule
 	if v.clustered {
-		assert.Equal(t, []rbacv1.PolicyRule{{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: read}}, rules)
-	} else {
-		assert.Empty(t, rules)
+		want = append(want, rbacv1.PolicyRule{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: read})
 	}
+	assert.Equal(t, append(want, v.rules...), rules)
 	account := named[*corev1.ServiceAccount](t, objects, "bramble")
 	ds, _ := agent(t, objects)
 	assert.Equal(t, account.Name, ds.Spec.Template.Spec.ServiceAccountName)

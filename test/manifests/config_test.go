@@ -49,6 +49,10 @@ func checkConfiguration(t *testing.T, objects []object) {
 	}
 	args := []string{"config", "check", "--light"}
 	for _, a := range c.Args {
+		if api, fallback, ok := strings.Cut(a, "?fallback="); ok { // components/config-api
+			require.Equal(t, "--config=k8sconfigmap:$(POD_NAMESPACE)/bramble-config/"+filepath.Base(fallback), api)
+			a = "--config=" + fallback
+		}
 		name, ok := strings.CutPrefix(a, "--config=/etc/bramble/")
 		require.True(t, ok, a)
 		require.Contains(t, files, name)

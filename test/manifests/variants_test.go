@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 
 	"github.com/bramble-tracing/bramble/test/harness"
 )
@@ -21,7 +22,8 @@ type variant struct {
 	level      string   // the PodSecurity level that its namespace enforces and its pods need
 	clustered  bool
 	noPDB      bool
-	data       string // emptyDir or hostPath
+	data       string              // emptyDir or hostPath
+	rules      []rbacv1.PolicyRule // in the agent's namespace, beside those of clusters
 }
 
 var variants = map[string]variant{
@@ -35,7 +37,12 @@ var variants = map[string]variant{
 	"host ports":                       {components: []string{"hostport"}, level: "privileged", data: "emptyDir"},
 	"host network":                     {components: []string{"hostnetwork", "cluster", "hostpath"}, level: "privileged", clustered: true, data: "hostPath"},
 	"remote write":                     {components: []string{"production", "remote-write"}, level: "restricted", data: "emptyDir"},
-	"operator":                         {components: []string{"podmonitor", "grafana"}, level: "restricted", data: "emptyDir"},
+	"edits": {components: []string{"config-events", "config-api"}, level: "restricted", data: "emptyDir", rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"bramble-config"}, Verbs: []string{"get", "list", "watch"}},
+		{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create"}},
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"patch"}},
+	}},
+	"operator": {components: []string{"podmonitor", "grafana"}, level: "restricted", data: "emptyDir"},
 }
 
 // objects builds a variant and decodes it.

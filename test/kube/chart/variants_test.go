@@ -50,8 +50,9 @@ resources: {requests: {cpu: 500m, memory: 1Gi}, limits: {memory: 2Gi}}
 	"host network": {components: []string{"hostnetwork", "cluster", "hostpath"}, values: "hostNetwork: {enabled: true}\ncluster: {enabled: true}\npersistence: {type: hostPath}\n"},
 	"remote write": {components: []string{"production", "remote-write"}, values: "production: {enabled: true}\nremoteWrite: {enabled: true}\n"},
 	"operator":     {components: []string{"podmonitor"}, values: "metrics: {scrape: podMonitor}\n"},
+	"edits":        {components: []string{"config-events", "config-api"}, values: "configEvents: {enabled: true}\nconfigAPI: {enabled: true}\n"},
 	"everything": {
-		components: []string{"hostpath", "hostport", "cluster", "production", "forward-to-tempo", "remote-write", "podmonitor"},
+		components: []string{"hostpath", "hostport", "cluster", "production", "forward-to-tempo", "remote-write", "podmonitor", "config-events", "config-api"},
 		values: `
 persistence: {type: hostPath}
 hostPort: {enabled: true}
@@ -60,6 +61,8 @@ production: {enabled: true}
 forward: {enabled: true}
 remoteWrite: {enabled: true}
 metrics: {scrape: podMonitor}
+configEvents: {enabled: true}
+configAPI: {enabled: true}
 `,
 	},
 }

@@ -1,0 +1,166 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+
+	"github.com/bramble-tracing/bramble/test/harness"
+	"github.com/bramble-tracing/bramble/test/kube/rendered"
+)
+
+// annotation holds the last verdict.
+const annotation = "bramble-tracing.io/config"
+
+// TestEdits edits a ConfigMap of which the agent's configuration is a part, with the rights of components/config-events and
+// components/config-api, and reads what the agent tells Kubernetes about it.
+func TestEdits(t *testing.T) {
+	w := newWorld(t)
+	apply(t, w, "config-events", "config-api")
+	maps := w.Client.CoreV1().ConfigMaps(rendered.Namespace)
+	limiter := func(text string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: "bramble-config"}, Data: map[string]string{"limiter.yaml": text},
+		}
+	}
+	good := func(seconds int) string {
+		return fmt.Sprintf("check_interval: %ds\nlimit_percentage: 75\nspike_limit_percentage: 15\n", seconds)
+	}
+	_, err := maps.Create(t.Context(), limiter(good(1)), metav1.CreateOptions{})
+	require.NoError(t, err)
+	pod, err := w.Client.CoreV1().Pods(rendered.Namespace).Get(t.Context(), "bramble-x", metav1.GetOptions{})
+	require.NoError(t, err)
+	b := start(t, w.Plane, harness.Config{
+		Env:     []string{"POD_UID=" + string(pod.UID)},
+		Overlay: harness.Set("processors::memory_limiter", "${k8sconfigmap:tracing/bramble-config/limiter.yaml}"),
+	})
+	waitEvent(t, w, pod, "ConfigLoaded", corev1.EventTypeNormal, "")
+
+	_, err = maps.Update(t.Context(), limiter(good(7)), metav1.UpdateOptions{})
+	require.NoError(t, err)
+	waitEvent(t, w, pod, "ConfigApplied", corev1.EventTypeNormal, "check_interval: 1s -> 7s")
+	waitAnnotation(t, w, `"outcome":"applied"`)
+	harness.Poll(t, patience, "the edit to be in effect", func() error {
+		reply, err := b.TryGet("/status/config")
+		if err == nil && !strings.Contains(string(reply.Body), "check_interval: 7s") {
+			err = errors.New(string(reply.Body))
+		}
+		return err
+	})
+
+	_, err = maps.Update(t.Context(), limiter("check_intervall: 1s\n"), metav1.UpdateOptions{})
+	require.NoError(t, err)
+	waitEvent(t, w, pod, "ConfigRejected", corev1.EventTypeWarning, "check_intervall")
+	waitAnnotation(t, w, `"outcome":"rejected"`)
+	assert.Contains(t, string(b.Get("/status/config").Body), "check_interval: 7s", "it runs on")
+	assert.Equal(t, "ok", waitCheck(t, b, "kubernetes/rights/events", "ok").State)
+	assert.Empty(t, b.Log.Lines("Kubernetes cannot be told"))
+
+	// What the rights are for, by what is said without each.
+	b.Stop()
+	for _, resource := range []string{"events", "pods"} {
+		t.Run("without "+resource, func(t *testing.T) {
+			role, err := w.Client.RbacV1().Roles(rendered.Namespace).Get(t.Context(), "bramble-config-events", metav1.GetOptions{})
+			require.NoError(t, err)
+			shipped := role.DeepCopy().Rules
+			for _, rule := range shipped {
+				for _, verb := range rule.Verbs {
+					take(role.Rules, resource, verb)
+				}
+			}
+			role, err = w.Client.RbacV1().Roles(rendered.Namespace).Update(t.Context(), role, metav1.UpdateOptions{})
+			require.NoError(t, err)
+			b := start(t, w.Plane, harness.Config{Env: []string{"POD_UID=" + string(pod.UID)}})
+			harness.Poll(t, patience, "the agent to say that it cannot tell", func() error {
+				if len(b.Log.Lines("Kubernetes cannot be told", resource+" ")) == 0 {
+					return errors.New("it has not said so")
+				}
+				return nil
+			})
+			b.Kill()
+			role.Rules = shipped
+			_, err = w.Client.RbacV1().Roles(rendered.Namespace).Update(t.Context(), role, metav1.UpdateOptions{})
+			require.NoError(t, err)
+		})
+	}
+	for _, verb := range []string{"get", "list", "watch"} {
+		t.Run("without "+verb+" configmaps", func(t *testing.T) {
+			role, err := w.Client.RbacV1().Roles(rendered.Namespace).Get(t.Context(), "bramble-config-api", metav1.GetOptions{})
+			require.NoError(t, err)
+			shipped := role.DeepCopy().Rules
+			take(role.Rules, "configmaps", verb)
+			role, err = w.Client.RbacV1().Roles(rendered.Namespace).Update(t.Context(), role, metav1.UpdateOptions{})
+			require.NoError(t, err)
+			_, err = maps.Update(t.Context(), limiter(good(3)), metav1.UpdateOptions{})
+			require.NoError(t, err)
+			cfg := harness.Config{Overlay: harness.Set("processors::memory_limiter", "${k8sconfigmap:tracing/bramble-config/limiter.yaml}")}
+			if verb == "get" {
+				code, out := runInPod(t, w, cfg)
+				assert.NotZero(t, code)
+				assert.Contains(t, out, `cannot get resource "configmaps"`)
+			} else {
+				b := start(t, w.Plane, cfg)
+				c := waitCheck(t, b, "kubernetes/rights/configmaps", "fail")
+				assert.Contains(t, c.Detail, "may not "+verb+" configmaps named bramble-config")
+				b.Kill()
+			}
+			role.Rules = shipped
+			_, err = w.Client.RbacV1().Roles(rendered.Namespace).Update(t.Context(), role, metav1.UpdateOptions{})
+			require.NoError(t, err)
+		})
+	}
+}
+
+// apply makes the Roles and their bindings that components add.
+func apply(t *testing.T, w *world, components ...string) {
+	t.Helper()
+	n := 0
+	for _, u := range rendered.Components(t, components) {
+		if u.GetKind() == "Role" || u.GetKind() == "RoleBinding" {
+			require.NoError(t, w.Apply(t.Context(), u, false), rendered.ID(u))
+			n++
+		}
+	}
+	require.Equal(t, 2*len(components), n)
+}
+
+// waitEvent waits for an Event on the pod.
+func waitEvent(t *testing.T, w *world, pod *corev1.Pod, reason, kind, part string) {
+	t.Helper()
+	harness.Poll(t, patience, "the Event "+reason, func() error {
+		// As kubectl describe pod asks.
+		list, err := w.Client.CoreV1().Events(rendered.Namespace).List(t.Context(), metav1.ListOptions{
+			FieldSelector: fields.Set{"involvedObject.name": pod.Name, "involvedObject.uid": string(pod.UID)}.String(),
+		})
+		if err != nil {
+			return err
+		}
+		var seen []string
+		for i := range list.Items {
+			e := &list.Items[i]
+			if e.Reason == reason && e.Type == kind && strings.Contains(e.Message, part) && e.Source.Component == "bramble" && e.Source.Host == ours {
+				return nil
+			}
+			seen = append(seen, e.Type+" "+e.Reason+": "+e.Message)
+		}
+		return errors.New(strings.Join(seen, "\n"))
+	})
+}
+
+func waitAnnotation(t *testing.T, w *world, part string) {
+	t.Helper()
+	harness.Poll(t, patience, "the annotation to have "+part, func() error {
+		pod, err := w.Client.CoreV1().Pods(rendered.Namespace).Get(t.Context(), "bramble-x", metav1.GetOptions{})
+		if err == nil && !strings.Contains(pod.Annotations[annotation], part) {
+			err = errors.New(pod.Annotations[annotation])
+		}
+		return err
+	})
+}
