@@ -15,7 +15,8 @@ if command -v buildah >/dev/null; then
 		buildah build --platform "linux/$1" --build-arg "TARGETARCH=$1" -f "$dockerfile" -t "$image" "$context"
 		exit
 	fi
-	buildah rmi "$image" >/dev/null 2>&1 || true # a list that is there already would keep its old entries
+	# A list that is there already would keep its old entries; what has its name may also be an image of one architecture.
+	buildah manifest rm "$image" >/dev/null 2>&1 || buildah rmi "$image" >/dev/null 2>&1 || true
 	for arch in "$@"; do
 		buildah build --platform "linux/$arch" --build-arg "TARGETARCH=$arch" -f "$dockerfile" --manifest "$image" "$context"
 	done

@@ -3,6 +3,7 @@ package image
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -136,6 +137,13 @@ func TestHardened(t *testing.T) {
 	require.NoError(t, err, out)
 	assert.Contains(t, out, "in-a-container")
 
+	// As `kubectl exec` does: there is no shell, and none is needed.
+	report, err := command(t, "podman", "exec", c.id, "/bramble", "doctor", "--config=/etc/bramble/bramble.yaml", "--timeout=60s", "--wait=60s")
+	require.NoError(t, err, report)
+	for _, want := range []string{"ok      otlp/grpc", "ok      otlp/http", "ok      directory//var/lib/bramble", "ok      trace ", " 0 failures"} {
+		assert.Contains(t, report, want)
+	}
+
 	// terminationGracePeriodSeconds of the DaemonSet is 60; then podman kills, and the code is 137.
 	started := time.Now()
 	must(t, "podman", "stop", "--time", "60", c.id)
@@ -146,4 +154,65 @@ func TestHardened(t *testing.T) {
 	out, err = again.curl(t, "http://localhost:3200/api/traces/"+trace)
 	require.NoError(t, err, out)
 	assert.Contains(t, out, "in-a-container")
+}
+
+// TestManifestList: several architectures become one list, in which each has its own binary. What a registry would be given
+// is written as an OCI layout.
+func TestManifestList(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("not root: images cannot be built here")
+	}
+	if _, err := exec.LookPath("buildah"); err != nil {
+		t.Skip("buildah is not installed")
+	}
+	dir, layout := t.TempDir(), filepath.Join(t.TempDir(), "layout")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca-certificates.crt"), []byte("none"), 0o600))
+	arches := []string{"amd64", "arm64"}
+	for _, arch := range arches {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "bramble-"+arch), []byte("for "+arch), 0o600))
+	}
+	name := "localhost/bramble-list:" + randomHex(t, 4)
+	t.Cleanup(func() { _, _ = exec.Command("buildah", "manifest", "rm", name).CombinedOutput() }) //nolint:gosec,noctx // After the test's context.
+	must(t, harness.Root(t, "tools", "image.sh"), append([]string{dir, name}, arches...)...)
+	must(t, harness.Root(t, "tools", "image.sh"), append([]string{dir, name}, arches...)...) // Again: nothing is in the list twice.
+	must(t, "buildah", "manifest", "push", "--all", name, "oci:"+layout+":v1")
+
+	type descriptor struct {
+		Digest   string
+		Platform struct{ Architecture, OS string }
+	}
+	read := func(digest string, v any) {
+		text, err := os.ReadFile(filepath.Join(layout, "blobs", "sha256", strings.TrimPrefix(digest, "sha256:")))
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, v))
+	}
+	var top, list struct{ Manifests []descriptor }
+	text, err := os.ReadFile(filepath.Join(layout, "index.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &top))
+	require.Len(t, top.Manifests, 1)
+	read(top.Manifests[0].Digest, &list)
+	var got, layers []string
+	for _, m := range list.Manifests {
+		var image struct {
+			Config descriptor
+			Layers []descriptor
+		}
+		read(m.Digest, &image)
+		var config struct {
+			Architecture, OS string
+			Config           struct {
+				User       string
+				Entrypoint []string
+			}
+		}
+		read(image.Config.Digest, &config)
+		assert.Equal(t, m.Platform.Architecture, config.Architecture)
+		assert.Equal(t, "65532:65532", config.Config.User)
+		assert.Equal(t, []string{"/bramble"}, config.Config.Entrypoint)
+		got = append(got, m.Platform.OS+"/"+m.Platform.Architecture)
+		layers = append(layers, image.Layers[len(image.Layers)-1].Digest)
+	}
+	assert.ElementsMatch(t, []string{"linux/amd64", "linux/arm64"}, got)
+	assert.NotEqual(t, layers[0], layers[1], "each has its own binary")
 }
