@@ -2,6 +2,7 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -203,8 +204,9 @@ func TestKillWhileStarting(t *testing.T) {
 }
 
 // TestKillWhileWritingBlocks gives the store so little memory that it is always turning heads into blocks, and kills it
-// again and again under as much load as there is, on the same data: everything that was ever acknowledged is there
-// after each start.
+// again and again while it writes one under as much load as there is, on the same data: everything that was ever acknowledged is there
+// after each start. All spans are looked for by a search, and some traces are read whole, which with so little memory means
+// that pages are decoded for each.
 func TestKillWhileWritingBlocks(t *testing.T) {
 	kills, spans := 3, 8000
 	if full() {
@@ -212,38 +214,65 @@ func TestKillWhileWritingBlocks(t *testing.T) {
 	}
 	b := harness.Start(t, harness.Config{
 		Files:   []string{"config/local.yaml"},
-		Overlay: harness.Set("extensions::trace_store::memory::limit_mib", 16),
+		Overlay: harness.Set("extensions::trace_store::memory::limit_mib", 16, "extensions::trace_query::limits::memory_mib", 256),
 	})
 	acks := &harness.Acks{}
 	endpoint := harness.GRPCRecorder(t, b.GRPC(), acks)
-	for i := range kills {
+	check := func(when string) {
+		t.Helper()
+		missing, examples := acks.MissingInSearch(t, b)
+		require.Zero(t, missing, "%s, of %d acknowledged spans are missing, such as %v", when, acks.Spans(), examples)
+		missing, examples = acks.Sample(20).Missing(t, b)
+		require.Zero(t, missing, "%s, spans are missing in whole traces, such as %v", when, examples)
+	}
+	unfinished := 0
+	for i := 0; i < kills || full() && unfinished < kills && i < 4*kills; i++ {
 		before := acks.Spans()
 		load := harness.StartTelemetrygen(t, "--otlp-endpoint", endpoint, "--workers", "4", "--rate", "0", "--child-spans", "19", "--duration", "inf",
 			"--batch-size", "400", "--allow-export-failures", "--telemetry-attributes", `payload="`+strings.Repeat("x", 1500)+`"`)
-		harness.Poll(t, time.Minute, "spans", func() error {
-			if n := acks.Spans() - before; n < spans+531*i {
+		harness.Poll(t, 5*time.Minute, "spans", func() error {
+			if n := acks.Spans() - before; n < spans+531*(i%kills) {
 				return fmt.Errorf("%d spans were acknowledged since the last kill", n)
+			}
+			return nil
+		})
+		harness.Poll(t, 5*time.Minute, "a block", func() error {
+			if files(t, b.Data)["unfinished blocks"] == 0 {
+				return errors.New("no block is being written")
 			}
 			return nil
 		})
 		b.Kill()
 		load.Kill()
+		found := files(t, b.Data)
+		unfinished += found["unfinished blocks"]
 		b.Restart()
-		missing, examples := acks.Missing(t, b)
-		require.Zero(t, missing, "after kill %d, of %d acknowledged spans are missing, such as %v", i+1, acks.Spans(), examples)
+		check(fmt.Sprintf("after kill %d", i+1))
+		t.Logf("kill %d: %d spans acknowledged, none missing; at the kill: %v", i+1, acks.Spans(), found)
+	}
+	if full() {
+		require.GreaterOrEqual(t, unfinished, kills, "kills that left an unfinished block")
 	}
 	b.Stop()
 	b.Restart()
-	missing, examples := acks.Missing(t, b)
-	require.Zero(t, missing, "after a stop, of %d acknowledged spans are missing, such as %v", acks.Spans(), examples)
-	t.Logf("%d kills with 16 MiB of memory: %d spans acknowledged, %d missing; on disk: %v", kills, acks.Spans(), missing, files(t, b.Data))
+	check("after a stop")
+	missing, examples := acks.Sample(200).Missing(t, b)
+	require.Zero(t, missing, "spans are missing in whole traces, such as %v", examples)
+	t.Logf("%d kills with 16 MiB of memory, %d blocks were being written: %d spans acknowledged, 0 missing; on disk: %v",
+		kills, unfinished, acks.Spans(), files(t, b.Data))
 }
 
-// files counts the files of a store by the first part of their path.
+// files counts the files of a store by the first part of their path, and the blocks that are being written.
 func files(t *testing.T, data string) map[string]int {
 	t.Helper()
 	count := map[string]int{}
 	require.NoError(t, filepath.WalkDir(filepath.Join(data, "trace_store"), func(path string, d os.DirEntry, err error) error {
+		if os.IsNotExist(err) {
+			return nil // It was removed, or a block got its name.
+		}
+		if err == nil && d.IsDir() && strings.HasSuffix(path, ".tmp") {
+			count["unfinished blocks"]++
+		}
 		if err == nil && !d.IsDir() {
 			rel, _ := filepath.Rel(filepath.Join(data, "trace_store"), path)
 			first, _, _ := strings.Cut(rel, string(filepath.Separator))

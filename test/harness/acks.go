@@ -3,8 +3,13 @@ package harness
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"maps"
+	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -92,6 +97,70 @@ func (a *Acks) Missing(tb testing.TB, b *Bramble) (missing int, examples []strin
 		}
 	}
 	return missing, examples
+}
+
+// maxSearch is how many traces a search answers at most. A trace can have 100 spans (S-06).
+const maxSearch = 262_144
+
+// MissingInSearch is Missing by one search for everything. It reads the ids of spans only, and is by far the quicker of the
+// two where traces are many or large.
+func (a *Acks) MissingInSearch(tb testing.TB, b *Bramble) (missing int, examples []string) {
+	tb.Helper()
+	r := b.Get("/api/search?limit=" + strconv.Itoa(maxSearch) + "&spss=100&q=" + url.QueryEscape("{}"))
+	require.Equal(tb, http.StatusOK, r.Status, "%.300s", r.Body)
+	var answer struct {
+		Traces []struct {
+			TraceID  string `json:"traceID"`
+			SpanSets []struct {
+				Spans []struct {
+					SpanID string `json:"spanID"`
+				} `json:"spans"`
+			} `json:"spanSets"`
+		} `json:"traces"`
+	}
+	require.NoError(tb, json.Unmarshal(r.Body, &answer))
+	require.Less(tb, len(answer.Traces), maxSearch)
+	stored := map[string]map[string]bool{}
+	for _, t := range answer.Traces {
+		spans := map[string]bool{}
+		for _, set := range t.SpanSets {
+			for _, s := range set.Spans {
+				spans[s.SpanID] = true
+			}
+		}
+		stored[fmt.Sprintf("%032s", t.TraceID)] = spans // Zeros in front are not written.
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for trace, spans := range a.traces {
+		id := hex.EncodeToString(trace[:])
+		for span := range spans {
+			if stored[id][hex.EncodeToString(span[:])] {
+				continue
+			}
+			missing++
+			if len(examples) < 5 {
+				examples = append(examples, id+"/"+hex.EncodeToString(span[:]))
+			}
+		}
+	}
+	return missing, examples
+}
+
+// Sample returns at most n of the traces, with their spans.
+func (a *Acks) Sample(n int) *Acks {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := &Acks{}
+	for trace, spans := range a.traces { // The order of a map is random enough.
+		if len(out.traces) >= n {
+			break
+		}
+		for span := range spans {
+			out.Add(trace, span)
+		}
+	}
+	return out
 }
 
 // AckExporter passes spans on to an exporter of the Go SDK and notes those that it says it has sent.

@@ -1,7 +1,10 @@
 package block
 
 import (
+	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -46,5 +49,72 @@ func TestLargeValuesAreNotCopiedOften(t *testing.T) {
 			t.Logf("%.1f bytes for each byte of the values", float64(with-without)/(values*size))
 			require.Less(t, with-without, uint64(7*values*size/2))
 		})
+	}
+}
+
+// TestLargeServiceName writes a resource whose name has 10 MB, with many spans: the name is in the block once, and not in
+// zone maps, the catalogue or a row of every span, whose column has its beginning.
+func TestLargeServiceName(t *testing.T) {
+	const size, spans = 10_000_000, 3000
+	b := testkit.NewGenerator(3).Batch(spans)
+	sortRows(b)
+	random := rand.NewChaCha8([32]byte{1}) // It does not get smaller by compression.
+	raw := make([]byte, size*3/4)
+	_, _ = random.Read(raw)
+	name := "é" + base64.RawStdEncoding.EncodeToString(raw)
+	b.Resources = []store.Resource{{Attrs: []store.Attr{{Key: "service.name", Value: store.String(name)}}}}
+	for i := range b.Spans {
+		b.Spans[i].Resource = 0
+	}
+	dir := t.TempDir()
+	w, err := NewWriter(fsx.OS{}, dir, WriterOptions{ID: "x"})
+	require.NoError(t, err)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	require.NoError(t, w.Append(t.Context(), b))
+	m, err := w.Finish(t.Context())
+	require.NoError(t, err)
+	runtime.ReadMemStats(&after)
+	t.Logf("%d bytes in the block, %.1f bytes allocated for each of the name", m.Bytes(), float64(after.TotalAlloc-before.TotalAlloc)/size)
+	require.Less(t, m.Bytes(), int64(size+500*spans))
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(20*size+5000*spans))
+	for file, l := range m.Files {
+		if file != "resources.parquet" {
+			require.Less(t, l.Size, int64(300*spans), file)
+		}
+	}
+
+	r, err := NewReader(fsx.OS{}, NewLRU(1<<20), 1)
+	require.NoError(t, err)
+	defer r.Close()
+	blk, err := r.Open(filepath.Join(dir, "x"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, blk.Release()) }()
+	p := &store.Predicate{Column: store.Column{Scope: store.ScopeResource, Name: "service.name"}, Op: store.OpEq, Values: []store.Value{store.String(name)}}
+	var sel store.Bitmap
+	sel.Fill(spans)
+	require.True(t, blk.MayMatch(0, p))
+	require.NoError(t, blk.Filter(t.Context(), 0, p, &sel))
+	require.Equal(t, spans, sel.Count(), "found by the whole name")
+	p.Values[0] = store.String(name[:maxServiceName])
+	sel.Fill(spans)
+	require.NoError(t, blk.Filter(t.Context(), 0, p, &sel))
+	require.Zero(t, sel.Count(), "not by its beginning")
+	var got store.Batch
+	require.NoError(t, blk.Spans(t.Context(), []uint32{7}, &got))
+	require.True(t, got.Resources[0].Attrs[0].Value.Str == name)
+}
+
+func TestServiceNameColumn(t *testing.T) {
+	long := strings.Repeat("x", maxServiceName)
+	for _, tc := range []struct{ name, want string }{
+		{"", ""},
+		{"checkout", "checkout"},
+		{long, long},
+		{long + "y", long},
+		{long[1:] + "é", long[1:]}, // Not half of a character.
+		{long[1:] + "\xff\xff", long[1:] + "\xff"}, // What is not UTF-8 is not read as such.
+	} {
+		require.Equal(t, tc.want, columnName(tc.name))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/bramble-tracing/bramble/internal/store"
 )
@@ -56,7 +57,7 @@ func (t *tables) addResource(r *store.Resource) int32 {
 	e.Attrs = slices.Clone(r.Attrs)
 	for i := range e.Attrs {
 		if e.Attrs[i].Key == "service.name" {
-			e.service, e.hasService = e.Attrs[i].Value.Str, e.Attrs[i].Value.Type == store.TypeString
+			e.service, e.hasService = columnName(e.Attrs[i].Value.Str), e.Attrs[i].Value.Type == store.TypeString
 			break
 		}
 	}
@@ -121,10 +122,30 @@ func (t *tables) used(resource, scope int32) {
 	t.scopes[scope].spans++
 }
 
-// service returns the text of service.name.
+// service returns the text of service_name.
 func (t *tables) service(resource int32) (string, bool) {
 	e := &t.resources[resource]
 	return e.service, e.hasService
+}
+
+// maxServiceName is how many bytes of a service's name stand beside each of its spans. The name as a whole is in the
+// resource's row.
+const maxServiceName = 1024
+
+// columnName returns what service_name has of a service's name: the whole of it, or as many characters of its beginning
+// as fit.
+func columnName(s string) string {
+	if len(s) <= maxServiceName {
+		return s
+	}
+	end := maxServiceName
+	for n := 1; n < utf8.UTFMax && !utf8.RuneStart(s[end]); n++ {
+		end--
+	}
+	if !utf8.RuneStart(s[end]) {
+		end = maxServiceName
+	}
+	return s[:end]
 }
 
 // The values of the kind column.
