@@ -26,8 +26,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // hardened are the options of podman that a pod of manifests/base comes to. There is no network but loopback.
 var hardened = []string{
 	"--runtime", "runc", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096", "--network", "none",
-	"--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt", "no-new-privileges", "--memory", "256m",
+	"--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt", "no-new-privileges", "--memory", memory,
 }
+
+// memory is the limit of containers, in bytes.
+const memory = "268435456"
 
 // command runs a program and returns what it wrote.
 func command(t *testing.T, name string, args ...string) (string, error) {
@@ -123,9 +126,12 @@ func TestHardened(t *testing.T) {
 	c := run(t, name, data)
 	status, err := os.ReadFile("/proc/" + c.pid + "/status")
 	require.NoError(t, err)
-	for _, want := range []string{"Uid:\t65532\t", "CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n", "NoNewPrivs:\t1\n"} {
+	for _, want := range []string{"Uid:\t65532\t", "Gid:\t65532\t", "CapEff:\t0000000000000000\n", "CapBnd:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
 		assert.Contains(t, string(status), want)
 	}
+	assert.True(t, c.rootIsReadOnly(t))
+	assert.Equal(t, memory, c.memoryLimit(t))
+	c.load(t)
 	trace := randomHex(t, 16)
 	now := time.Now().UnixNano()
 	out, err := c.curl(t, "http://localhost:4318/v1/traces", "-H", "Content-Type: application/json", "-d", fmt.Sprintf(
@@ -148,7 +154,7 @@ func TestHardened(t *testing.T) {
 	started := time.Now()
 	must(t, "podman", "stop", "--time", "60", c.id)
 	t.Logf("stopped after %s", time.Since(started).Round(time.Millisecond))
-	assert.Equal(t, "0", must(t, "podman", "inspect", "--format", "{{.State.ExitCode}}", c.id))
+	assert.Equal(t, "0 false", must(t, "podman", "inspect", "--format", "{{.State.ExitCode}} {{.State.OOMKilled}}", c.id))
 
 	again := run(t, name, data)
 	out, err = again.curl(t, "http://localhost:3200/api/traces/"+trace)

@@ -118,6 +118,39 @@ func TestEdits(t *testing.T) {
 	}
 }
 
+// TestConfigThroughTheAPI runs the agent with the argument that components/config-api gives it.
+func TestConfigThroughTheAPI(t *testing.T) {
+	w := newWorld(t)
+	apply(t, w, "config-events", "config-api")
+	objects := rendered.Components(t, []string{"config-api"})
+	for _, u := range objects {
+		if u.GetKind() == "ConfigMap" && u.GetName() == "bramble-config" {
+			require.NoError(t, w.Apply(t.Context(), u, false))
+		}
+	}
+	args := rendered.DaemonSet(t, objects).Spec.Template.Spec.Containers[0].Args
+	require.Len(t, args, 1)
+	uri := strings.ReplaceAll(strings.TrimPrefix(args[0], "--config="), "$(POD_NAMESPACE)", rendered.Namespace)
+	pod, err := w.Client.CoreV1().Pods(rendered.Namespace).Get(t.Context(), "bramble-x", metav1.GetOptions{})
+	require.NoError(t, err)
+	cfg := harness.Config{Env: []string{"POD_UID=" + string(pod.UID)}}
+	inPod(t, w.Plane, &cfg)
+	// The harness knows files only: on its way to the binary the file's name becomes the URI.
+	const script = `file=$0 uri=$1; shift; for a; do shift; [ "$a" != "$file" ] || a=$uri; set -- "$@" "$a"; done; exec "$@"`
+	cfg.Wrap = append(cfg.Wrap, "sh", "-c", script, harness.Root(t, base), uri)
+	b := harness.Start(t, cfg)
+	w.enriches(t, b)
+	assert.Contains(t, string(b.Get("/status/config").Body), uri)
+
+	maps := w.Client.CoreV1().ConfigMaps(rendered.Namespace)
+	shipped, err := maps.Get(t.Context(), "bramble-config", metav1.GetOptions{})
+	require.NoError(t, err)
+	shipped.Data["bramble.yaml"] = strings.Replace(shipped.Data["bramble.yaml"], "check_interval: 1s", "check_interval: 9s", 1)
+	_, err = maps.Update(t.Context(), shipped, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	waitEvent(t, w, pod, "ConfigApplied", corev1.EventTypeNormal, "check_interval: 1s -> 9s")
+}
+
 // apply makes the Roles and their bindings that components add.
 func apply(t *testing.T, w *world, components ...string) {
 	t.Helper()
