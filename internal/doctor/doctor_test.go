@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -372,6 +373,33 @@ func TestKubernetes(t *testing.T) {
 	got = diagnose(t, Options{Targets: targets, Skip: []string{"kubernetes/rights"}})
 	assert.NotContains(t, got, kubecheck.RightsCheck+"pods")
 	api.CloseClientConnections()
+}
+
+// TestHeaders: they go to where spans and queries go, and nowhere else.
+func TestHeaders(t *testing.T) {
+	i := install(t, nil)
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	record := func(name string, next http.Handler) Endpoint {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			seen[name] = r.Header.Get("Authorization") == "Bearer x"
+			mu.Unlock()
+			next.ServeHTTP(w, r)
+		}))
+		t.Cleanup(s.Close)
+		e := endpoint(t, s.Listener.Addr().String(), protocolHTTP, tracesPath)
+		e.Name = name
+		return e
+	}
+	h, q := record("http", http.HandlerFunc(i.receive)), record("query", http.HandlerFunc(i.answer))
+	targets := Targets{
+		HTTP: &h, Query: &q, Forward: []Endpoint{record("forward", http.HandlerFunc(i.receive))}, Prometheus: []Endpoint{record("prometheus", http.NotFoundHandler())},
+		Metrics: []Endpoint{record("metrics", http.NotFoundHandler())},
+	}
+	got := diagnose(t, Options{Targets: targets, Headers: map[string]string{"Authorization": "Bearer x"}})
+	assert.Equal(t, selfcheck.OK, got["trace"].State)
+	assert.Equal(t, map[string]bool{"http": true, "query": true, "forward": false, "prometheus": false, "metrics": false}, seen)
 }
 
 func TestBadSettings(t *testing.T) {

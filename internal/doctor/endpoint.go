@@ -45,11 +45,14 @@ const maxPort = 65535
 // parseURL reads http://host:port/path; without a port the scheme's counts, or the one given.
 func parseURL(text, from string, port int) (Endpoint, error) {
 	u, err := url.Parse(text)
-	if err != nil {
-		return Endpoint{}, fmt.Errorf("%s: %w", from, err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		if strings.Contains(text, "@") {
+			text = "…" // There may be a password in it.
+		}
 		return Endpoint{}, fmt.Errorf("%s: must be a URL such as http://HOST:PORT, is %q", from, text)
+	}
+	if u.User != nil {
+		from += ", whose user and password are not used: see --header"
 	}
 	e := Endpoint{From: from, Protocol: protocolHTTP, Host: u.Hostname(), Port: port, TLS: u.Scheme == "https", Path: strings.TrimRight(u.EscapedPath(), "/")}
 	if p := u.Port(); p != "" {

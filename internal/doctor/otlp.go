@@ -110,7 +110,7 @@ func (d *doctor) sendGRPC(ctx context.Context, e *Endpoint, req ptraceotlp.Expor
 		return err
 	}
 	defer conn.Close()
-	res, err := ptraceotlp.NewGRPCClient(conn).Export(metadata.NewOutgoingContext(ctx, metadata.New(d.Headers)), req)
+	res, err := ptraceotlp.NewGRPCClient(conn).Export(metadata.NewOutgoingContext(ctx, metadata.New(d.headers(e))), req)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (d *doctor) sendHTTP(ctx context.Context, e *Endpoint, spans ptraceotlp.Exp
 		return err
 	}
 	req.Header.Set("Content-Type", "application/x-protobuf")
-	answer, err := d.do(req)
+	answer, err := d.do(e, req)
 	if err != nil {
 		return err
 	}
@@ -151,9 +151,18 @@ const speaksTLS = "HTTP request to an HTTPS server"
 // maxAnswer bounds what is read of an answer.
 const maxAnswer = 4 << 20
 
+// headers are what is sent with requests to an endpoint: those of spans and queries, which may be secrets, are nobody
+// else's business.
+func (d *doctor) headers(e *Endpoint) map[string]string {
+	if t := &d.Targets; e == t.GRPC || e == t.HTTP || e == t.Query {
+		return d.Headers
+	}
+	return nil
+}
+
 // do makes a request and notes the time in the answer. Another status than 2xx is an *answerError.
-func (d *doctor) do(req *http.Request) ([]byte, error) {
-	for k, v := range d.Headers {
+func (d *doctor) do(e *Endpoint, req *http.Request) ([]byte, error) {
+	for k, v := range d.headers(e) {
 		req.Header.Set(k, v)
 	}
 	sent := d.Now()

@@ -16,7 +16,7 @@ func (d *doctor) scrape(e Endpoint) job {
 		if d.unresolved(&e, c) {
 			return
 		}
-		body, err := d.get(ctx, e.URL(e.Path))
+		body, err := d.get(ctx, &e, e.Path)
 		answer, answered := errors.AsType[*answerError](err)
 		switch {
 		case answered:
@@ -55,7 +55,7 @@ func (d *doctor) prometheus(e Endpoint) job {
 			req.Header.Set("Content-Encoding", "snappy")
 			req.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
 		}
-		_, err = d.do(req)
+		_, err = d.do(&e, req)
 		answer, answered := errors.AsType[*answerError](err)
 		switch {
 		case err == nil:

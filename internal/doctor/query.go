@@ -22,7 +22,7 @@ func (d *doctor) queryAPI(e *Endpoint) job {
 		if d.unresolved(e, &c) {
 			return []selfcheck.Check{c}
 		}
-		echo, err := d.get(ctx, e.URL(e.Prefix+"/api/echo"))
+		echo, err := d.get(ctx, e, e.Prefix+"/api/echo")
 		answer, answered := errors.AsType[*answerError](err)
 		switch {
 		case answered && (answer.status == http.StatusUnauthorized || answer.status == http.StatusForbidden):
@@ -52,14 +52,14 @@ func (d *doctor) otherPort(ctx context.Context, e *Endpoint, answer *answerError
 		return
 	}
 	req.Header.Set("Content-Type", "application/x-protobuf")
-	if _, err := d.do(req); err == nil {
+	if _, err := d.do(e, req); err == nil {
 		c.Detail = fmt.Sprintf("%s (%s) is a receiver of OTLP, not the query API", e.URL(""), e.From)
 		c.Fix = "queries go to port 3200, spans to 4317 and 4318"
 	}
 }
 
 func (d *doctor) readiness(ctx context.Context, e *Endpoint, c *selfcheck.Check) {
-	_, err := d.get(ctx, e.URL("/ready"))
+	_, err := d.get(ctx, e, "/ready")
 	if err != nil {
 		c.State, c.Detail = selfcheck.Fail, fmt.Sprintf("%s (%s) is not ready: %v", e.URL(""), e.From, err)
 		c.Fix = "it is starting (reading the log of a killed process takes a second for each 64 MiB) or stopping: ask again, then look at its log"
@@ -79,7 +79,7 @@ func (d *doctor) agent(ctx context.Context, e *Endpoint, state selfcheck.State) 
 	var said struct {
 		Checks []selfcheck.Check `json:"checks"`
 	}
-	body, err := d.get(ctx, e.URL("/ready?verbose&format=json"))
+	body, err := d.get(ctx, e, "/ready?verbose&format=json")
 	if err != nil || json.Unmarshal(body, &said) != nil || said.Checks == nil {
 		return []selfcheck.Check{{Name: "agent", State: selfcheck.Skipped, Detail: "what answers tells no checks of its own, as Tempo does not"}}
 	}
@@ -96,12 +96,12 @@ func (d *doctor) agent(ctx context.Context, e *Endpoint, state selfcheck.State) 
 	return out
 }
 
-func (d *doctor) get(ctx context.Context, url string) ([]byte, error) {
+func (d *doctor) get(ctx context.Context, e *Endpoint, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.URL(path), http.NoBody)
 	if err != nil {
 		return nil, err
 	}
-	return d.do(req)
+	return d.do(e, req)
 }

@@ -301,7 +301,7 @@ func (t *Targets) overrideOTLP(flag string, getenv func(string) string) error {
 		t.GRPC = nil
 	}
 	if !e.loopback() {
-		t.Remote = from + " is " + text
+		t.Remote = from + " is " + e.URL("")
 	}
 	return nil
 }
@@ -318,7 +318,7 @@ func (t *Targets) overrideQuery(flag string, getenv func(string) string) error {
 	e.Prefix, e.Path = e.Path, ""
 	t.Query = &e
 	if !e.loopback() {
-		t.Remote = from + " is " + text
+		t.Remote = from + " is " + e.URL("")
 	}
 	return nil
 }

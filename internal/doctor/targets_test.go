@@ -159,6 +159,19 @@ func TestOverride(t *testing.T) {
 	}
 }
 
+// TestNoSecrets: a password in a URL is not printed.
+func TestNoSecrets(t *testing.T) {
+	got := DefaultTargets("./data")
+	err := got.Override(Overrides{Endpoint: "http://u:secret@otlp.example.com:4318", Query: "ftp://u:secret@h", Prometheus: "http://u:secret@h:x"}, func(string) string { return "" })
+	require.Error(t, err)
+	assert.NotContains(t, err.Error(), "secret")
+	for _, e := range got.all() {
+		assert.NotContains(t, e.From+e.URL(e.Path), "secret")
+	}
+	assert.Equal(t, "--endpoint, whose user and password are not used: see --header", got.SDK.From)
+	assert.NotContains(t, got.Remote, "secret")
+}
+
 func FuzzTargets(f *testing.F) {
 	f.Add(full, "http://a:4317", "https://[::1]:3200/x")
 	f.Add("receivers: {otlp: 3}\nservice: {pipelines: {a: {receivers: [otlp], exporters: [otlp_grpc]}}, extensions: [trace_query]}", ":", "http://%zz")

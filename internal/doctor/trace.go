@@ -81,14 +81,14 @@ func (d *doctor) read(ctx context.Context, id pcommon.TraceID, spans map[pcommon
 	ctx, cancel := context.WithTimeout(ctx, d.Wait)
 	defer cancel()
 	started := time.Now()
-	url := d.Targets.Query.URL(d.Targets.Query.Prefix + "/api/traces/" + hex.EncodeToString(id[:]))
+	path := d.Targets.Query.Prefix + "/api/traces/" + hex.EncodeToString(id[:])
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	var last error
 	asked, best := 0, ptrace.NewTraces()
 	for {
 		asked++
-		td, err := d.fetch(ctx, url)
+		td, err := d.fetch(ctx, path)
 		if err == nil && td.SpanCount() > best.SpanCount() {
 			best = td
 		}
@@ -116,14 +116,14 @@ func (d *doctor) read(ctx context.Context, id pcommon.TraceID, spans map[pcommon
 }
 
 // fetch reads a trace; the format of Trace in Tempo's API is that of TracesData in OTLP.
-func (d *doctor) fetch(ctx context.Context, url string) (ptrace.Traces, error) {
+func (d *doctor) fetch(ctx context.Context, path string) (ptrace.Traces, error) {
 	none := ptrace.NewTraces()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.Targets.Query.URL(path), http.NoBody)
 	if err != nil {
 		return none, err
 	}
 	req.Header.Set("Accept", "application/protobuf")
-	body, err := d.do(req)
+	body, err := d.do(d.Targets.Query, req)
 	if answer, ok := errors.AsType[*answerError](err); ok && answer.status == http.StatusNotFound {
 		return none, errors.New("not found")
 	}
