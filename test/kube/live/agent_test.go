@@ -134,10 +134,3 @@ func waitCheck(t *testing.T, b *harness.Bramble, name, state string) check {
 	})
 	return got
 }
-
-// runInPod runs the binary as start does, with a configuration that is expected to fail.
-func runInPod(t *testing.T, w *world, cfg harness.Config) (code int, output string) {
-	t.Helper()
-	inPod(t, w.Plane, &cfg)
-	return harness.Run(t, cfg)
-}

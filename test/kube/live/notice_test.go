@@ -1,6 +1,7 @@
 package live
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
@@ -23,7 +25,7 @@ const annotation = "bramble-tracing.io/config"
 // components/config-api, and reads what the agent tells Kubernetes about it.
 func TestEdits(t *testing.T) {
 	w := newWorld(t)
-	apply(t, w, "config-events", "config-api")
+	apply(t, w)
 	maps := w.Client.CoreV1().ConfigMaps(rendered.Namespace)
 	limiter := func(text string) *corev1.ConfigMap {
 		return &corev1.ConfigMap{
@@ -65,18 +67,9 @@ func TestEdits(t *testing.T) {
 
 	// What the rights are for, by what is said without each.
 	b.Stop()
-	for _, resource := range []string{"events", "pods"} {
+	for resource, verb := range map[string]string{"events": "create", "pods": "patch"} {
 		t.Run("without "+resource, func(t *testing.T) {
-			role, err := w.Client.RbacV1().Roles(rendered.Namespace).Get(t.Context(), "bramble-config-events", metav1.GetOptions{})
-			require.NoError(t, err)
-			shipped := role.DeepCopy().Rules
-			for _, rule := range shipped {
-				for _, verb := range rule.Verbs {
-					take(role.Rules, resource, verb)
-				}
-			}
-			role, err = w.Client.RbacV1().Roles(rendered.Namespace).Update(t.Context(), role, metav1.UpdateOptions{})
-			require.NoError(t, err)
+			w.roleWithout(t, "bramble-config-events", verb, resource)
 			b := start(t, w.Plane, harness.Config{Env: []string{"POD_UID=" + string(pod.UID)}})
 			harness.Poll(t, patience, "the agent to say that it cannot tell", func() error {
 				if len(b.Log.Lines("Kubernetes cannot be told", resource+" ")) == 0 {
@@ -85,43 +78,53 @@ func TestEdits(t *testing.T) {
 				return nil
 			})
 			b.Kill()
-			role.Rules = shipped
-			_, err = w.Client.RbacV1().Roles(rendered.Namespace).Update(t.Context(), role, metav1.UpdateOptions{})
-			require.NoError(t, err)
 		})
 	}
+	_, err = maps.Update(t.Context(), limiter(good(3)), metav1.UpdateOptions{})
+	require.NoError(t, err)
 	for _, verb := range []string{"get", "list", "watch"} {
 		t.Run("without "+verb+" configmaps", func(t *testing.T) {
-			role, err := w.Client.RbacV1().Roles(rendered.Namespace).Get(t.Context(), "bramble-config-api", metav1.GetOptions{})
-			require.NoError(t, err)
-			shipped := role.DeepCopy().Rules
-			take(role.Rules, "configmaps", verb)
-			role, err = w.Client.RbacV1().Roles(rendered.Namespace).Update(t.Context(), role, metav1.UpdateOptions{})
-			require.NoError(t, err)
-			_, err = maps.Update(t.Context(), limiter(good(3)), metav1.UpdateOptions{})
-			require.NoError(t, err)
+			w.roleWithout(t, "bramble-config-api", verb, "configmaps")
 			cfg := harness.Config{Overlay: harness.Set("processors::memory_limiter", "${k8sconfigmap:tracing/bramble-config/limiter.yaml}")}
 			if verb == "get" {
-				code, out := runInPod(t, w, cfg)
+				inPod(t, w.Plane, &cfg)
+				code, out := harness.Run(t, cfg)
 				assert.NotZero(t, code)
 				assert.Contains(t, out, `cannot get resource "configmaps"`)
-			} else {
-				b := start(t, w.Plane, cfg)
-				c := waitCheck(t, b, "kubernetes/rights/configmaps", "fail")
-				assert.Contains(t, c.Detail, "may not "+verb+" configmaps named bramble-config")
-				b.Kill()
+				return
 			}
-			role.Rules = shipped
-			_, err = w.Client.RbacV1().Roles(rendered.Namespace).Update(t.Context(), role, metav1.UpdateOptions{})
-			require.NoError(t, err)
+			b := start(t, w.Plane, cfg)
+			c := waitCheck(t, b, "kubernetes/rights/configmaps", "fail")
+			assert.Contains(t, c.Detail, "may not "+verb+" configmaps named bramble-config")
+			b.Kill()
 		})
 	}
+}
+
+// roleWithout takes a verb out of a Role until the test ends.
+func (w *world) roleWithout(t *testing.T, name, verb, resource string) {
+	t.Helper()
+	roles := w.Client.RbacV1().Roles(rendered.Namespace)
+	update := func(rules []rbacv1.PolicyRule) {
+		role, err := roles.Get(context.WithoutCancel(t.Context()), name, metav1.GetOptions{})
+		require.NoError(t, err)
+		role.Rules = rules
+		_, err = roles.Update(context.WithoutCancel(t.Context()), role, metav1.UpdateOptions{})
+		require.NoError(t, err)
+	}
+	role, err := roles.Get(t.Context(), name, metav1.GetOptions{})
+	require.NoError(t, err)
+	changed := role.DeepCopy().Rules
+	take(changed, resource, verb)
+	update(changed)
+	w.waitRight(t, verb, resource, false)
+	t.Cleanup(func() { update(role.Rules) })
 }
 
 // TestConfigThroughTheAPI runs the agent with the argument that components/config-api gives it.
 func TestConfigThroughTheAPI(t *testing.T) {
 	w := newWorld(t)
-	apply(t, w, "config-events", "config-api")
+	apply(t, w)
 	objects := rendered.Components(t, []string{"config-api"})
 	for _, u := range objects {
 		if u.GetKind() == "ConfigMap" && u.GetName() == "bramble-config" {
@@ -151,9 +154,10 @@ func TestConfigThroughTheAPI(t *testing.T) {
 	waitEvent(t, w, pod, "ConfigApplied", corev1.EventTypeNormal, "check_interval: 1s -> 9s")
 }
 
-// apply makes the Roles and their bindings that components add.
-func apply(t *testing.T, w *world, components ...string) {
+// apply makes the Roles and their bindings that the components config-events and config-api add.
+func apply(t *testing.T, w *world) {
 	t.Helper()
+	components := []string{"config-events", "config-api"}
 	n := 0
 	for _, u := range rendered.Components(t, components) {
 		if u.GetKind() == "Role" || u.GetKind() == "RoleBinding" {
@@ -162,6 +166,10 @@ func apply(t *testing.T, w *world, components ...string) {
 		}
 	}
 	require.Equal(t, 2*len(components), n)
+	for _, right := range []string{"create events", "patch pods", "get configmaps", "list configmaps", "watch configmaps"} {
+		verb, resource, _ := strings.Cut(right, " ")
+		w.waitRight(t, verb, resource, true)
+	}
 }
 
 // waitEvent waits for an Event on the pod.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -52,6 +53,7 @@ func newWorld(t *testing.T, flags ...string) *world {
 			w.role = *rendered.Typed[rbacv1.Role](t, u)
 		}
 	}
+	each(&w.clusterRole, &w.role, func(resource, verb string) { w.waitRight(t, verb, resource, true) })
 	ns, err := w.Client.CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
 	require.NoError(t, err)
 	w.clusterUID = string(ns.UID)
@@ -83,6 +85,37 @@ func (w *world) rights(t *testing.T, change func(*rbacv1.ClusterRole, *rbacv1.Ro
 	require.NoError(t, err)
 	_, err = w.Client.RbacV1().Roles(r.Namespace).Update(t.Context(), r, metav1.UpdateOptions{})
 	require.NoError(t, err)
+	has := map[string]bool{}
+	each(cr, r, func(resource, verb string) { has[verb+" "+resource] = true })
+	each(&w.clusterRole, &w.role, func(resource, verb string) { w.waitRight(t, verb, resource, has[verb+" "+resource]) })
+}
+
+// objects are those of a resource that the rights are for; of others it is all.
+var objects = map[string]string{"namespaces": "kube-system", "configmaps": "bramble-config"}
+
+// waitRight waits until kube-apiserver has seen a change of the agent's roles.
+func (w *world) waitRight(t *testing.T, verb, resource string, want bool) {
+	t.Helper()
+	a := &authorizationv1.ResourceAttributes{Verb: verb, Resource: resource, Name: objects[resource]}
+	switch resource {
+	case "endpointslices":
+		a.Group, a.Namespace = "discovery.k8s.io", rendered.Namespace
+	case "events", "configmaps":
+		a.Namespace = rendered.Namespace
+	case "pods":
+		if verb == "patch" {
+			a.Namespace = rendered.Namespace
+		}
+	}
+	harness.Poll(t, patience, fmt.Sprintf("the right to %s %s to be %t", verb, resource, want), func() error {
+		r, err := w.Client.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{User: plane.Account(rendered.Namespace, "bramble"), ResourceAttributes: a},
+		}, metav1.CreateOptions{})
+		if err == nil && r.Status.Allowed != want {
+			err = fmt.Errorf("it is %t: %s", r.Status.Allowed, r.Status.Reason)
+		}
+		return err
+	})
 }
 
 // older makes kube-apiserver one that does not answer lists by watches, as all were before 1.32.
