@@ -34,6 +34,12 @@ var rules = []rule{
 		why:      "leaf packages know nothing of ours, of the Collector or of HTTP",
 	},
 	{
+		packages: []string{"internal/owner"},
+		own:      []string{"internal/spanid"},
+		deny:     []string{"go.opentelemetry.io", "net"},
+		why:      "who owns a trace follows from names and ids",
+	},
+	{
 		packages: []string{"internal/store"},
 		own:      []string{"internal/spanid"},
 		deny:     []string{"go.opentelemetry.io", "net", "google.golang.org"},
@@ -74,7 +80,7 @@ var rules = []rule{
 		own: []string{
 			"internal/query", "internal/store", "internal/store/gathered", "internal/spanid", "internal/otlpspan", "internal/federation/...",
 			// reached through query
-			"internal/traceql", "internal/traceql/...", "internal/memlimit",
+			"internal/traceql", "internal/traceql/...", "internal/memlimit", "internal/owner",
 		},
 		deny: []string{"go.opentelemetry.io/collector/component", "go.opentelemetry.io/collector/extension"},
 		why:  "federation moves queries and answers, it does not run them",
@@ -91,7 +97,7 @@ var rules = []rule{
 	},
 	{
 		packages: []string{"internal/query"},
-		own:      []string{"internal/traceql", "internal/traceql/...", "internal/store", "internal/store/gathered", "internal/memlimit", "internal/spanid"},
+		own:      []string{"internal/traceql", "internal/traceql/...", "internal/store", "internal/store/gathered", "internal/memlimit", "internal/owner", "internal/spanid"},
 		deny:     []string{"net/http", "go.opentelemetry.io/collector"},
 		why:      "the query service knows no wire format and no engine",
 	},
@@ -100,7 +106,7 @@ var rules = []rule{
 		own: []string{
 			"internal/query", "internal/otlpspan", "internal/spanid", "internal/tempopb", "internal/jaegerpb", "internal/webmount",
 			// reached through query
-			"internal/traceql", "internal/traceql/...", "internal/store", "internal/store/gathered", "internal/memlimit",
+			"internal/traceql", "internal/traceql/...", "internal/store", "internal/store/gathered", "internal/memlimit", "internal/owner",
 		},
 		why: "the APIs only encode",
 	},

@@ -42,8 +42,8 @@ type ownerConnector struct {
 	dial  func(address string) (*grpc.ClientConn, error)
 
 	mu    sync.Mutex
-	conns map[string]*owner // By address.
-	told  time.Time         // When a failure was last logged.
+	conns map[string]*destination // By address.
+	told  time.Time               // When a failure was last logged.
 }
 
 // Values of the attribute route.
@@ -53,8 +53,8 @@ const (
 	routeFallback = "fallback"
 )
 
-// owner is a connection to another agent.
-type owner struct {
+// destination is a connection to another agent.
+type destination struct {
 	conn   *grpc.ClientConn
 	client ptraceotlp.GRPCClient
 }
@@ -64,7 +64,7 @@ func newOwnerConnector(set connector.Settings, cfg *Config, next consumer.Traces
 	if err != nil {
 		return nil, fmt.Errorf("set up metrics: %w", err)
 	}
-	return &ownerConnector{cfg: cfg, set: set, next: next, telemetry: t, conns: map[string]*owner{}}, nil
+	return &ownerConnector{cfg: cfg, set: set, next: next, telemetry: t, conns: map[string]*destination{}}, nil
 }
 
 // Capabilities says that batches are copied, not changed.
@@ -172,7 +172,7 @@ func (c *ownerConnector) export(ctx context.Context, m *federation.Member, td pt
 	if err != nil {
 		return err
 	}
-	o, err := c.owner(net.JoinHostPort(host, strconv.Itoa(c.cfg.Port)))
+	o, err := c.destination(net.JoinHostPort(host, strconv.Itoa(c.cfg.Port)))
 	if err != nil {
 		return err
 	}
@@ -188,8 +188,8 @@ func (c *ownerConnector) export(ctx context.Context, m *federation.Member, td pt
 	return nil
 }
 
-// owner returns a connection, made when it is first needed.
-func (c *ownerConnector) owner(address string) (*owner, error) {
+// destination returns a connection, made when it is first needed.
+func (c *ownerConnector) destination(address string) (*destination, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if o := c.conns[address]; o != nil {
@@ -199,7 +199,7 @@ func (c *ownerConnector) owner(address string) (*owner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}
-	o := &owner{conn: conn, client: ptraceotlp.NewGRPCClient(conn)}
+	o := &destination{conn: conn, client: ptraceotlp.NewGRPCClient(conn)}
 	c.conns[address] = o
 	return o, nil
 }

@@ -1,54 +1,38 @@
 package traceownerconnector
 
 import (
-	"github.com/cespare/xxhash/v2"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/bramble-tracing/bramble/internal/federation"
+	"github.com/bramble-tracing/bramble/internal/owner"
+	"github.com/bramble-tracing/bramble/internal/spanid"
 )
 
 // ring chooses owners among members.
 type ring struct {
 	members []federation.Member
-	hashes  []uint64 // Of the names of nodes.
+	owners  *owner.Ring
 }
 
 // newRing keeps the members that answer, each node once.
 func newRing(all []federation.Member) *ring {
 	r := &ring{}
 	seen := map[string]bool{}
+	var names []string
 	for _, m := range all {
 		if m.Up && !seen[m.Node] {
 			seen[m.Node] = true
 			r.members = append(r.members, m)
-			r.hashes = append(r.hashes, xxhash.Sum64String(m.Node))
+			names = append(names, m.Node)
 		}
 	}
+	r.owners = owner.New(names)
 	return r
 }
 
 // owner returns the index of a trace's owner, -1 if there are no members.
-func (r *ring) owner(id pcommon.TraceID) int {
-	best, highest := -1, uint64(0)
-	h := xxhash.Sum64(id[:])
-	for i, n := range r.hashes {
-		if w := mix(h ^ n); best < 0 || w > highest || w == highest && r.members[i].Node < r.members[best].Node {
-			best, highest = i, w
-		}
-	}
-	return best
-}
-
-// mix is the finaliser of MurmurHash3, in the public domain (Appleby): every bit of the sum depends on every bit of both.
-func mix(h uint64) uint64 {
-	h ^= h >> 33
-	h *= 0xff51afd7ed558ccd
-	h ^= h >> 33
-	h *= 0xc4ceb9fe1a85ec53
-	h ^= h >> 33
-	return h
-}
+func (r *ring) owner(id pcommon.TraceID) int { return r.owners.Of(spanid.TraceID(id)) }
 
 // split gives every owner its share of td, by index; nobody's spans, those of a ring without members, have index -1. A
 // batch that is one owner's is not copied.

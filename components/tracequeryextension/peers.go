@@ -82,7 +82,7 @@ func (e *queryExtension) startPeers(ctx context.Context, host component.Host) (*
 		},
 		Interval: c.HealthInterval, Timeout: c.HealthTimeout, Forget: c.ForgetAfter, Logger: e.set.Logger,
 	})
-	e.service.Federate(query.Federation{Peers: p.peers, Strict: c.Strict, Parallel: c.Parallel})
+	e.service.Federate(query.Federation{Peers: p.peers, Node: p.node, Strict: c.Strict, Parallel: c.Parallel})
 	e.set.Logger.Info("peers can ask", zap.String("node", p.node), zap.Stringer("address", listener.Addr()))
 	return p, nil
 }

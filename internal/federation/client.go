@@ -60,7 +60,7 @@ func (p *remote) call(ctx context.Context, f func(ctx context.Context) error) er
 // Holds implements query.Peer.
 func (p *remote) Holds(ctx context.Context, ids []spanid.TraceID, client string) (out []bool, err error) {
 	err = p.call(ctx, func(ctx context.Context) error {
-		res, err := p.client.Holds(ctx, &peerpb.HoldsRequest{TraceIds: appendIDs(nil, ids), Client: valid(client)})
+		res, err := p.client.Holds(ctx, &peerpb.HoldsRequest{TraceIds: packIDs(ids), Client: valid(client)})
 		if err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (p *remote) Fragments(ctx context.Context, r query.FragmentsRequest, take f
 	out := &query.Fragments{}
 	err := p.call(ctx, func(ctx context.Context) error {
 		stream, err := p.client.Fragments(ctx, &peerpb.FragmentsRequest{
-			TraceIds: appendIDs(nil, r.IDs), MaxTraceBytes: r.MaxTraceBytes, Client: valid(r.Client),
+			TraceIds: packIDs(r.IDs), MaxTraceBytes: r.MaxTraceBytes, Client: valid(r.Client),
 		})
 		return receive(stream, err, func(m *peerpb.FragmentsResponse) error {
 			out.InspectedBytes += m.GetInspectedBytes()
@@ -128,7 +128,7 @@ func (p *remote) Candidates(ctx context.Context, r query.CandidatesRequest) (*ex
 	err := p.call(ctx, func(ctx context.Context) error {
 		stream, err := p.client.Candidates(ctx, packCandidates(&r))
 		return receive(stream, err, func(m *peerpb.CandidatesResponse) error {
-			ids, err := readIDs(m.GetTraceIds())
+			ids, err := listedIDs(m.GetTraceIds())
 			if err != nil {
 				return err
 			}
@@ -147,6 +147,20 @@ func (p *remote) Candidates(ctx context.Context, r query.CandidatesRequest) (*ex
 		})
 	})
 	return out, err
+}
+
+// Strays implements query.Peer.
+func (p *remote) Strays(ctx context.Context, r *query.Ring, client string) (ids []spanid.TraceID, many bool, err error) {
+	err = p.call(ctx, func(ctx context.Context) error {
+		res, err := p.client.Strays(ctx, &peerpb.StraysRequest{Ring: packRing(r), Client: valid(client)})
+		if err != nil {
+			return err
+		}
+		many = res.GetMany()
+		ids, err = listedIDs(res.GetTraceIds())
+		return err
+	})
+	return ids, many, err
 }
 
 // maxResult bounds the bytes of one encoded result.
@@ -170,6 +184,22 @@ func (p *pieces) decode(res encoding.BinaryUnmarshaler, err error) error {
 	return res.UnmarshalBinary(p.data)
 }
 
+// Newest implements query.Peer.
+func (p *remote) Newest(ctx context.Context, r query.SearchRequest, s query.Share) (*exec.SearchResult, error) {
+	out := &exec.SearchResult{}
+	err := p.call(ctx, func(ctx context.Context) error {
+		var all pieces
+		stream, err := p.client.Newest(ctx, &peerpb.NewestRequest{
+			Query: packSearch(&r), Limit: int64(r.Limit), SpansPerSpanSet: int64(r.SpansPerSpanSet), Share: packShare(s),
+		})
+		return all.decode(out, receive(stream, err, func(m *peerpb.Chunk) error { return all.add(m.GetData()) }))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SearchTraces implements query.Peer.
 func (p *remote) SearchTraces(ctx context.Context, r query.SearchRequest, ids []spanid.TraceID) (*exec.SearchResult, []bool, error) {
 	out := &exec.SearchResult{}
@@ -177,7 +207,7 @@ func (p *remote) SearchTraces(ctx context.Context, r query.SearchRequest, ids []
 	err := p.call(ctx, func(ctx context.Context) error {
 		var all pieces
 		stream, err := p.client.Search(ctx, &peerpb.SearchRequest{
-			Query: packSearch(&r), SpansPerSpanSet: int64(r.SpansPerSpanSet), TraceIds: appendIDs(nil, ids),
+			Query: packSearch(&r), SpansPerSpanSet: int64(r.SpansPerSpanSet), TraceIds: packIDs(ids),
 		})
 		return all.decode(out, receive(stream, err, func(m *peerpb.SearchResponse) error {
 			held = append(held, m.GetHeld()...)
@@ -192,13 +222,13 @@ func (p *remote) SearchTraces(ctx context.Context, r query.SearchRequest, ids []
 }
 
 // MetricsPartial implements query.Peer.
-func (p *remote) MetricsPartial(ctx context.Context, r query.MetricsRequest, skip exec.TraceSet) (*exec.Partial, error) {
+func (p *remote) MetricsPartial(ctx context.Context, r query.MetricsRequest, s query.Share) (*exec.Partial, error) {
 	out := &exec.Partial{}
 	err := p.call(ctx, func(ctx context.Context) error {
 		var all pieces
 		stream, err := p.client.Metrics(ctx, &peerpb.MetricsRequest{
 			Query: packText(r.Query, r.StartNano, r.EndNano, r.Client), StepNano: int64(r.Step), Instant: r.Instant,
-			Exemplars: int64(r.Exemplars), Skip: appendSet(nil, skip),
+			Exemplars: int64(r.Exemplars), Share: packShare(s),
 		})
 		return all.decode(out, receive(stream, err, func(m *peerpb.Chunk) error { return all.add(m.GetData()) }))
 	})
@@ -209,12 +239,12 @@ func (p *remote) MetricsPartial(ctx context.Context, r query.MetricsRequest, ski
 }
 
 // TagNames implements query.Peer.
-func (p *remote) TagNames(ctx context.Context, r query.TagNamesRequest, skip exec.TraceSet) (*exec.TagNamesResult, error) {
+func (p *remote) TagNames(ctx context.Context, r query.TagNamesRequest, s query.Share) (*exec.TagNamesResult, error) {
 	out := &exec.TagNamesResult{}
 	err := p.call(ctx, func(ctx context.Context) error {
 		var trailer metadata.MD
 		res, err := p.client.TagNames(ctx, &peerpb.TagsRequest{
-			Query: packText(r.Query, r.StartNano, r.EndNano, r.Client), Scope: r.Scope, Limit: int64(r.Limit), Skip: appendSet(nil, skip),
+			Query: packText(r.Query, r.StartNano, r.EndNano, r.Client), Scope: r.Scope, Limit: int64(r.Limit), Share: packShare(s),
 		}, grpc.Trailer(&trailer))
 		if err != nil {
 			return err
@@ -230,12 +260,12 @@ func (p *remote) TagNames(ctx context.Context, r query.TagNamesRequest, skip exe
 }
 
 // TagValues implements query.Peer.
-func (p *remote) TagValues(ctx context.Context, r query.TagValuesRequest, skip exec.TraceSet) (*exec.TagValuesResult, error) {
+func (p *remote) TagValues(ctx context.Context, r query.TagValuesRequest, s query.Share) (*exec.TagValuesResult, error) {
 	out := &exec.TagValuesResult{}
 	err := p.call(ctx, func(ctx context.Context) error {
 		stream, err := p.client.TagValues(ctx, &peerpb.TagsRequest{
 			Query: packText(r.Query, r.StartNano, r.EndNano, r.Client), Name: r.Name, Unscoped: r.Unscoped,
-			Limit: int64(r.Limit), Skip: appendSet(nil, skip),
+			Limit: int64(r.Limit), Share: packShare(s),
 		})
 		return receive(stream, err, func(m *peerpb.TagValuesResponse) error {
 			if len(m.GetTypes()) != len(m.GetValues()) {

@@ -39,46 +39,48 @@ func valuesOf(q *peerpb.Query) query.TagValuesRequest {
 }
 
 func packCandidates(r *query.CandidatesRequest) *peerpb.CandidatesRequest {
+	out := &peerpb.CandidatesRequest{Only: packSet(r.Only)}
 	switch {
 	case r.Search != nil:
-		return &peerpb.CandidatesRequest{Kind: peerpb.CandidatesRequest_SEARCH, Query: packSearch(r.Search), Limit: int64(r.Search.Limit)}
+		out.Kind, out.Query, out.Limit = peerpb.CandidatesRequest_SEARCH, packSearch(r.Search), int64(r.Search.Limit)
 	case r.Metrics != nil:
 		m := r.Metrics
-		return &peerpb.CandidatesRequest{
-			Kind: peerpb.CandidatesRequest_METRICS, Query: packText(m.Query, m.StartNano, m.EndNano, m.Client), StepNano: int64(m.Step), Instant: m.Instant,
-		}
+		out.Kind, out.Query = peerpb.CandidatesRequest_METRICS, packText(m.Query, m.StartNano, m.EndNano, m.Client)
+		out.StepNano, out.Instant = int64(m.Step), m.Instant
 	case r.Names != nil:
 		n := r.Names
-		return &peerpb.CandidatesRequest{Kind: peerpb.CandidatesRequest_NAMES, Query: packText(n.Query, n.StartNano, n.EndNano, n.Client)}
+		out.Kind, out.Query = peerpb.CandidatesRequest_NAMES, packText(n.Query, n.StartNano, n.EndNano, n.Client)
 	case r.Values != nil:
 		v := r.Values
-		return &peerpb.CandidatesRequest{
-			Kind: peerpb.CandidatesRequest_VALUES, Query: packText(v.Query, v.StartNano, v.EndNano, v.Client), Name: v.Name, Unscoped: v.Unscoped,
-		}
+		out.Kind, out.Query = peerpb.CandidatesRequest_VALUES, packText(v.Query, v.StartNano, v.EndNano, v.Client)
+		out.Name, out.Unscoped = v.Name, v.Unscoped
 	}
-	return &peerpb.CandidatesRequest{}
+	return out
 }
 
-func unpackCandidates(r *peerpb.CandidatesRequest) (query.CandidatesRequest, error) {
+func unpackCandidates(r *peerpb.CandidatesRequest) (out query.CandidatesRequest, err error) {
+	if out.Only, err = readSet(r.GetOnly()); err != nil {
+		return out, err
+	}
 	switch r.GetKind() {
 	case peerpb.CandidatesRequest_SEARCH:
 		q := searchOf(r.GetQuery())
-		q.Limit = int(r.GetLimit())
-		return query.CandidatesRequest{Search: &q}, nil
+		q.Limit, out.Search = int(r.GetLimit()), &q
 	case peerpb.CandidatesRequest_METRICS:
 		q := metricsOf(r.GetQuery())
-		q.Step, q.Instant = time.Duration(r.GetStepNano()), r.GetInstant()
-		return query.CandidatesRequest{Metrics: &q}, nil
+		q.Step, q.Instant, out.Metrics = time.Duration(r.GetStepNano()), r.GetInstant(), &q
 	case peerpb.CandidatesRequest_NAMES:
 		q := namesOf(r.GetQuery())
-		return query.CandidatesRequest{Names: &q}, nil
+		out.Names = &q
 	case peerpb.CandidatesRequest_VALUES:
 		q := valuesOf(r.GetQuery())
-		q.Name, q.Unscoped = r.GetName(), r.GetUnscoped()
-		return query.CandidatesRequest{Values: &q}, nil
+		q.Name, q.Unscoped, out.Values = r.GetName(), r.GetUnscoped(), &q
 	case peerpb.CandidatesRequest_UNKNOWN:
+		fallthrough
+	default:
+		err = query.Invalidf("candidates of an unknown kind: %d", r.GetKind())
 	}
-	return query.CandidatesRequest{}, query.Invalidf("candidates of an unknown kind: %d", r.GetKind())
+	return out, err
 }
 
 // valid makes text fit for protobuf, which refuses the whole message otherwise.

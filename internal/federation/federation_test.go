@@ -252,7 +252,29 @@ func TestRemoteAnswersAsLocal(t *testing.T) {
 			}
 			add(set, err)
 		}
-		for _, s := range []exec.TraceSet{nil, skip} {
+		for _, r := range []*query.Ring{{Nodes: []string{"a", "b"}}, {Nodes: []string{"a"}}} {
+			strays, many, err := p.Strays(ctx, r, "c\xff")
+			require.NoError(t, err)
+			require.False(t, many)
+			require.Equal(t, len(r.Nodes) == 1, len(strays) == 0)
+			add(append([]spanid.TraceID{}, strays...), err)
+			res, err := p.Newest(ctx, search, query.Share{Ring: r})
+			if len(strays) > 0 {
+				require.ErrorIs(t, err, query.ErrStrays)
+				continue
+			}
+			require.NoError(t, err)
+			add(res.Traces, err)
+			some, err := p.Candidates(ctx, query.CandidatesRequest{Search: &tags, Only: skip})
+			require.NoError(t, err)
+			require.LessOrEqual(t, len(some.Candidates), len(skip))
+			add(some.Candidates, err)
+		}
+		for _, s := range []query.Share{{}, {Skip: skip}, {Ring: &query.Ring{Nodes: []string{"a"}}}} {
+			res, err := p.Newest(ctx, search, s)
+			require.NoError(t, err)
+			require.NotEmpty(t, res.Traces)
+			add(res.Traces, err)
 			m, err := p.MetricsPartial(ctx, metrics, s)
 			require.NoError(t, err)
 			add(m.Queries, err)
@@ -286,9 +308,14 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	p := NewPeer(conn, "a")
-	_, err = p.MetricsPartial(t.Context(), query.MetricsRequest{Query: "{ nonsense"}, nil)
+	_, err = p.MetricsPartial(t.Context(), query.MetricsRequest{Query: "{ nonsense"}, query.Share{})
 	require.Equal(t, query.KindInvalid, query.KindOf(err))
 	require.ErrorContains(t, err, "parse error")
+	for _, ring := range []*query.Ring{{}, {Nodes: []string{"a"}, Self: 1}, {Nodes: []string{"b", "a"}}, {Nodes: []string{"a", "a"}}} {
+		_, _, err = p.Strays(t.Context(), ring, "")
+		require.Equal(t, query.KindInvalid, query.KindOf(err))
+		require.ErrorContains(t, err, "no ring")
+	}
 	_, err = p.Candidates(t.Context(), query.CandidatesRequest{})
 	require.Equal(t, query.KindInvalid, query.KindOf(err))
 	full := errors.New("no room")
@@ -296,7 +323,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	require.ErrorIs(t, err, full)
 	for _, want := range []error{
 		&query.InvalidError{Reason: "x"}, fmt.Errorf("x: %w", store.ErrUnsupported), fmt.Errorf("x: %w", exec.ErrBudget),
-		context.DeadlineExceeded, context.Canceled,
+		context.DeadlineExceeded, context.Canceled, query.ErrStrays,
 	} {
 		require.Equal(t, query.KindOf(want), query.KindOf(fromStatus(toStatus(want))), want)
 	}

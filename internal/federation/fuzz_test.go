@@ -54,11 +54,13 @@ func FuzzRequests(f *testing.F) {
 	text := packText("{ status = error } | rate() by (name)", 0, 1<<60, "c")
 	for _, m := range []proto.Message{
 		&peerpb.HoldsRequest{TraceIds: make([]byte, 17)}, &peerpb.FragmentsRequest{TraceIds: make([]byte, 32), MaxTraceBytes: -1},
-		&peerpb.MetricsRequest{Query: text, StepNano: -5, Skip: make([]byte, 3)}, &peerpb.MetricsRequest{Query: text, StepNano: 1, Exemplars: -1},
+		&peerpb.MetricsRequest{Query: text, StepNano: -5, Share: &peerpb.Share{Skip: make([]byte, 3)}}, &peerpb.MetricsRequest{Query: text, StepNano: 1, Exemplars: -1},
 		&peerpb.SearchRequest{Query: packText("{}", 0, 0, ""), TraceIds: make([]byte, 16), SpansPerSpanSet: -1},
 		&peerpb.TagsRequest{Query: packText("{", 0, 0, ""), Name: "span.", Limit: -1},
 		&peerpb.CandidatesRequest{Kind: peerpb.CandidatesRequest_SEARCH, Query: packText("{} >> {}", 5, 4, ""), Limit: -3},
 		&peerpb.CandidatesRequest{Kind: peerpb.CandidatesRequest_METRICS, Query: text, StepNano: 1 << 40}, &peerpb.CandidatesRequest{Kind: 9},
+		&peerpb.StraysRequest{Ring: &peerpb.Ring{Nodes: []string{"a", "b"}, Self: 1}}, &peerpb.StraysRequest{Ring: &peerpb.Ring{Self: 1 << 31}},
+		&peerpb.NewestRequest{Query: packText("{}", 0, 0, ""), Limit: -1, Share: &peerpb.Share{Ring: &peerpb.Ring{Nodes: []string{"a"}}}},
 	} {
 		data, err := proto.Marshal(m)
 		if err != nil {
@@ -86,6 +88,13 @@ func FuzzRequests(f *testing.F) {
 		}
 		if m := message[peerpb.SearchRequest](data); m != nil {
 			check("search", s.Search(m, &sink[peerpb.SearchResponse]{ctx: ctx}))
+		}
+		if m := message[peerpb.StraysRequest](data); m != nil {
+			_, err := s.Strays(ctx, m)
+			check("strays", err)
+		}
+		if m := message[peerpb.NewestRequest](data); m != nil {
+			check("newest", s.Newest(m, &sink[peerpb.Chunk]{ctx: ctx}))
 		}
 		if m := message[peerpb.MetricsRequest](data); m != nil {
 			check("metrics", s.Metrics(m, &sink[peerpb.Chunk]{ctx: ctx}))
@@ -135,6 +144,7 @@ func FuzzAnswers(f *testing.F) {
 		&peerpb.HoldsResponse{Held: []byte{1, 0}}, &peerpb.CandidatesResponse{TraceIds: make([]byte, 32), Bounds: []uint64{1, 1 << 63}, Rest: 1},
 		&peerpb.SearchResponse{Data: []byte{1, 0, 0, 0, 0, 0, 0}, Held: []byte{1, 1}}, &peerpb.Chunk{Data: []byte{1, 0, 0, 1, 0}},
 		&peerpb.TagValuesResponse{Types: []string{"string"}, Values: []string{"x"}}, &peerpb.FragmentsResponse{Spans: []byte{10, 0}, Missing: "x"},
+		&peerpb.StraysResponse{TraceIds: make([]byte, 16), Many: true},
 	} {
 		data, err := proto.Marshal(m)
 		if err != nil {
@@ -169,12 +179,20 @@ func FuzzAnswers(f *testing.F) {
 		if c, err := p.Candidates(ctx, query.CandidatesRequest{Search: &query.SearchRequest{}}); err == nil && c == nil {
 			t.Error("neither candidates nor an error")
 		}
-		if m, err := p.MetricsPartial(ctx, query.MetricsRequest{}, nil); err == nil && m == nil {
+		if m, err := p.MetricsPartial(ctx, query.MetricsRequest{}, query.Share{}); err == nil && m == nil {
 			t.Error("neither sums nor an error")
 		}
+		if res, err := p.Newest(ctx, query.SearchRequest{Query: "{}"}, query.Share{}); err == nil && res == nil {
+			t.Error("neither traces nor an error")
+		}
 		for _, err := range []error{
-			func() error { _, err := p.TagNames(ctx, query.TagNamesRequest{}, nil); return err }(),
-			func() error { _, err := p.TagValues(ctx, query.TagValuesRequest{}, nil); return err }(),
+			func() error { _, _, err := p.Strays(ctx, &query.Ring{}, ""); return err }(),
+			func() error {
+				_, err := p.Candidates(ctx, query.CandidatesRequest{Names: &query.TagNamesRequest{}})
+				return err
+			}(),
+			func() error { _, err := p.TagNames(ctx, query.TagNamesRequest{}, query.Share{}); return err }(),
+			func() error { _, err := p.TagValues(ctx, query.TagValuesRequest{}, query.Share{}); return err }(),
 		} {
 			if k := query.KindOf(err); err != nil && k == query.KindInvalid {
 				t.Errorf("a peer's bad answer is blamed on the query: %v", err)

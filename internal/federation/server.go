@@ -3,6 +3,7 @@ package federation
 import (
 	"context"
 	"encoding"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
@@ -45,9 +46,19 @@ const (
 
 // serve runs f with the local store and gives its error a code.
 func (s *Server) serve(ctx context.Context, kind string, q *peerpb.Query, f func(ctx context.Context, p query.Peer) error) error {
+	var strays error // Which is no failure of a query.
 	damage, err := s.service.ServePeer(ctx, query.PeerRequest{
 		Kind: kind, Query: q.GetText(), Client: q.GetClient(), StartNano: q.GetStartNano(), EndNano: q.GetEndNano(),
-	}, f)
+	}, func(ctx context.Context, p query.Peer) error {
+		err := f(ctx, p)
+		if errors.Is(err, query.ErrStrays) {
+			strays, err = err, nil
+		}
+		return err
+	})
+	if err == nil {
+		err = strays
+	}
 	if err == nil && damage != "" && kind != fragments { // Fragments say it of each trace.
 		err = grpc.SetTrailer(ctx, metadata.Pairs(damageTrailer, damage))
 	}
@@ -142,6 +153,40 @@ func (s *Server) Candidates(r *peerpb.CandidatesRequest, stream grpc.ServerStrea
 	})
 }
 
+// Strays implements peerpb.PeerServer.
+func (s *Server) Strays(ctx context.Context, r *peerpb.StraysRequest) (*peerpb.StraysResponse, error) {
+	ring, err := unpackRing(r.GetRing())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	out := &peerpb.StraysResponse{}
+	err = s.serve(ctx, "strays", &peerpb.Query{Client: r.GetClient()}, func(ctx context.Context, p query.Peer) error {
+		ids, many, err := p.Strays(ctx, ring, r.GetClient())
+		if out.Many = many; !many {
+			out.TraceIds = packIDs(ids)
+		}
+		return err
+	})
+	return out, err
+}
+
+// Newest implements peerpb.PeerServer.
+func (s *Server) Newest(r *peerpb.NewestRequest, stream grpc.ServerStreamingServer[peerpb.Chunk]) error {
+	share, err := unpackShare(r.GetShare())
+	if err != nil {
+		return toStatus(err)
+	}
+	q := searchOf(r.GetQuery())
+	q.Limit, q.SpansPerSpanSet = int(r.GetLimit()), int(r.GetSpansPerSpanSet())
+	return s.serve(stream.Context(), "newest", r.GetQuery(), func(ctx context.Context, p query.Peer) error {
+		res, err := p.Newest(ctx, q, share)
+		if err != nil {
+			return err
+		}
+		return sendPieces(res, func(data []byte) error { return stream.Send(&peerpb.Chunk{Data: data}) })
+	})
+}
+
 // Search implements peerpb.PeerServer.
 func (s *Server) Search(r *peerpb.SearchRequest, stream grpc.ServerStreamingServer[peerpb.SearchResponse]) error {
 	ids, err := readIDs(r.GetTraceIds())
@@ -183,14 +228,14 @@ func sendPieces(res encoding.BinaryMarshaler, send func([]byte) error) error {
 
 // Metrics implements peerpb.PeerServer.
 func (s *Server) Metrics(r *peerpb.MetricsRequest, stream grpc.ServerStreamingServer[peerpb.Chunk]) error {
-	skip, err := readSet(r.GetSkip())
+	share, err := unpackShare(r.GetShare())
 	if err != nil {
 		return toStatus(err)
 	}
 	q := metricsOf(r.GetQuery())
 	q.Step, q.Instant, q.Exemplars = time.Duration(r.GetStepNano()), r.GetInstant(), int(r.GetExemplars())
 	return s.serve(stream.Context(), "metrics", r.GetQuery(), func(ctx context.Context, p query.Peer) error {
-		res, err := p.MetricsPartial(ctx, q, skip)
+		res, err := p.MetricsPartial(ctx, q, share)
 		if err != nil {
 			return err
 		}
@@ -200,7 +245,7 @@ func (s *Server) Metrics(r *peerpb.MetricsRequest, stream grpc.ServerStreamingSe
 
 // TagNames implements peerpb.PeerServer.
 func (s *Server) TagNames(ctx context.Context, r *peerpb.TagsRequest) (*peerpb.TagNamesResponse, error) {
-	skip, err := readSet(r.GetSkip())
+	share, err := unpackShare(r.GetShare())
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -208,7 +253,7 @@ func (s *Server) TagNames(ctx context.Context, r *peerpb.TagsRequest) (*peerpb.T
 	q.Scope, q.Limit = r.GetScope(), int(r.GetLimit())
 	out := &peerpb.TagNamesResponse{}
 	err = s.serve(ctx, "names", r.GetQuery(), func(ctx context.Context, p query.Peer) error {
-		res, err := p.TagNames(ctx, q, skip)
+		res, err := p.TagNames(ctx, q, share)
 		if err != nil {
 			return err
 		}
@@ -223,14 +268,14 @@ func (s *Server) TagNames(ctx context.Context, r *peerpb.TagsRequest) (*peerpb.T
 
 // TagValues implements peerpb.PeerServer.
 func (s *Server) TagValues(r *peerpb.TagsRequest, stream grpc.ServerStreamingServer[peerpb.TagValuesResponse]) error {
-	skip, err := readSet(r.GetSkip())
+	share, err := unpackShare(r.GetShare())
 	if err != nil {
 		return toStatus(err)
 	}
 	q := valuesOf(r.GetQuery())
 	q.Name, q.Unscoped, q.Limit = r.GetName(), r.GetUnscoped(), int(r.GetLimit())
 	return s.serve(stream.Context(), "values", r.GetQuery(), func(ctx context.Context, p query.Peer) error {
-		res, err := p.TagValues(ctx, q, skip)
+		res, err := p.TagValues(ctx, q, share)
 		if err != nil {
 			return err
 		}

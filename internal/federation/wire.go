@@ -18,15 +18,16 @@ import (
 
 // protocol is the version of the messages, of what they mean included. Agents of different versions do not ask each
 // other.
-const protocol = 1
+const protocol = 2
 
 const idBytes = len(spanid.TraceID{})
 
-func appendIDs(dst []byte, ids []spanid.TraceID) []byte {
+func packIDs(ids []spanid.TraceID) []byte {
+	out := make([]byte, 0, len(ids)*idBytes)
 	for i := range ids {
-		dst = append(dst, ids[i][:]...)
+		out = append(out, ids[i][:]...)
 	}
-	return dst
+	return out
 }
 
 func readIDs(b []byte) ([]spanid.TraceID, error) {
@@ -40,11 +41,21 @@ func readIDs(b []byte) ([]spanid.TraceID, error) {
 	return out, nil
 }
 
-func appendSet(dst []byte, set exec.TraceSet) []byte {
-	for id := range set {
-		dst = append(dst, id[:]...)
+// listedIDs is readIDs for what a peer answered, which is not the query's fault.
+func listedIDs(b []byte) ([]spanid.TraceID, error) {
+	ids, err := readIDs(b)
+	if err != nil {
+		return nil, fmt.Errorf("the peer's answer cannot be read: %s", err) //nolint:errorlint // It must not be an InvalidError.
 	}
-	return dst
+	return ids, nil
+}
+
+func packSet(set exec.TraceSet) []byte {
+	out := make([]byte, 0, len(set)*idBytes)
+	for id := range set {
+		out = append(out, id[:]...)
+	}
+	return out
 }
 
 func readSet(b []byte) (exec.TraceSet, error) {
@@ -57,6 +68,32 @@ func readSet(b []byte) (exec.TraceSet, error) {
 		out[id] = struct{}{}
 	}
 	return out, nil
+}
+
+func packRing(r *query.Ring) *peerpb.Ring {
+	if r == nil {
+		return nil
+	}
+	return &peerpb.Ring{Nodes: validAll(r.Nodes), Self: uint32(r.Self)} //nolint:gosec // An index.
+}
+
+func unpackRing(r *peerpb.Ring) (*query.Ring, error) {
+	out := &query.Ring{Nodes: r.GetNodes(), Self: int(r.GetSelf())}
+	if !out.Valid() {
+		return nil, query.Invalidf("no ring of nodes: %d of %q", out.Self, out.Nodes)
+	}
+	return out, nil
+}
+
+func packShare(s query.Share) *peerpb.Share {
+	return &peerpb.Share{Skip: packSet(s.Skip), Ring: packRing(s.Ring)}
+}
+
+func unpackShare(s *peerpb.Share) (out query.Share, err error) {
+	if out.Skip, err = readSet(s.GetSkip()); err == nil && s.GetRing() != nil {
+		out.Ring, err = unpackRing(s.GetRing())
+	}
+	return out, err
 }
 
 func packBools(list []bool) []byte {
@@ -100,6 +137,8 @@ func toStatus(err error) error {
 	switch {
 	case errors.Is(err, exec.ErrBudget):
 		code = codes.OutOfRange
+	case errors.Is(err, query.ErrStrays):
+		code = codes.Aborted
 	case errors.Is(err, context.Canceled):
 		code = codes.Canceled
 	default:
@@ -131,6 +170,8 @@ func fromStatus(err error) error {
 		return &query.InvalidError{Reason: s.Message()}
 	case codes.FailedPrecondition:
 		return fmt.Errorf("%s: %w", s.Message(), store.ErrUnsupported)
+	case codes.Aborted:
+		return query.ErrStrays
 	case codes.OutOfRange:
 		return fmt.Errorf("at a peer: %w", exec.ErrBudget)
 	case codes.DeadlineExceeded:

@@ -19,8 +19,9 @@ type fan struct {
 	federation Federation
 	nodes      []*fanNode // The first is this agent.
 	client     string
-	// scattered is the service's.
+	// scattered and hope are the service's.
 	scattered *atomic.Bool
+	hope      *hope
 
 	mu      sync.Mutex
 	missing []MissingNode
@@ -34,7 +35,7 @@ type fanNode struct {
 
 // fanOut returns the agents to ask: l, and the peers if there are any.
 func (s *Service) fanOut(l *local, client string) *fan {
-	f := &fan{federation: s.federation, nodes: []*fanNode{{Peer: l}}, client: client, scattered: &s.scattered}
+	f := &fan{federation: s.federation, nodes: []*fanNode{{Peer: l}}, client: client, scattered: &s.scattered, hope: &s.hope}
 	if s.federation.Peers == nil {
 		return f
 	}

@@ -61,28 +61,17 @@ func joinTexts(a, b string) string {
 
 // sums joins the sums of all agents. Traces that are in one place are counted there; the others are brought here.
 func (f *fan) sums(ctx context.Context, budget *memlimit.Budget, q *plan.Query, r MetricsRequest) (*exec.Partial, error) {
-	split := exec.TraceSet{}
-	if exec.MetricsNeedTraces(q) {
-		var (
-			release func()
-			err     error
-		)
-		if split, release, err = f.candidates(ctx, budget, CandidatesRequest{Metrics: &r}); err != nil {
-			return nil, err
-		}
-		defer release()
-	}
-	parts := make([]*exec.Partial, len(f.nodes))
 	own := r
 	own.Exemplars = exemplarShare(&r, q, len(f.nodes))
-	err := f.each(ctx, func(ctx context.Context, i int, p Peer) error {
-		var err error
-		parts[i], err = p.MetricsPartial(ctx, own, split)
-		return err
-	})
+	a := question[*exec.Partial]{candidates: CandidatesRequest{Metrics: &r}, whole: exec.MetricsNeedTraces(q)}
+	a.ask = func(ctx context.Context, p Peer, s Share) (*exec.Partial, error) {
+		return p.MetricsPartial(ctx, own, s)
+	}
+	parts, split, release, err := a.all(ctx, f, budget)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
 		o := metricsOptions(&r, budget)
 		p, err := exec.MetricsPartial(ctx, v, q, o)
@@ -113,26 +102,13 @@ func exemplarShare(r *MetricsRequest, q *plan.Query, n int) int {
 
 // tagNames joins the names of all agents.
 func (f *fan) tagNames(ctx context.Context, budget *memlimit.Budget, r TagNamesRequest, o exec.TagOptions) (*exec.TagNamesResult, error) {
-	split := exec.TraceSet{}
-	if o.NamesNeedTraces(nil) {
-		var (
-			release func()
-			err     error
-		)
-		if split, release, err = f.candidates(ctx, budget, CandidatesRequest{Names: &r}); err != nil {
-			return nil, err
-		}
-		defer release()
-	}
-	parts := make([]*exec.TagNamesResult, len(f.nodes))
-	err := f.each(ctx, func(ctx context.Context, i int, p Peer) error {
-		var err error
-		parts[i], err = p.TagNames(ctx, r, split)
-		return err
-	})
+	a := question[*exec.TagNamesResult]{candidates: CandidatesRequest{Names: &r}, whole: o.NamesNeedTraces(nil)}
+	a.ask = func(ctx context.Context, p Peer, s Share) (*exec.TagNamesResult, error) { return p.TagNames(ctx, r, s) }
+	parts, split, release, err := a.all(ctx, f, budget)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
 		res, err := exec.TagNames(ctx, v, r.Scope, o)
 		parts = append(parts, res)
@@ -158,23 +134,15 @@ func (f *fan) tagValues(ctx context.Context, budget *memlimit.Budget, v store.Vi
 	if fixed, err := exec.TagValues(ctx, gathered.New(), attr, o); err != nil || len(fixed.Values) > 0 {
 		return fixed, err
 	}
-	split := exec.TraceSet{}
-	if o.NamesNeedTraces(&attr) {
-		var release func()
-		if split, release, err = f.candidates(ctx, budget, CandidatesRequest{Values: &r}); err != nil {
-			return nil, err
-		}
-		defer release()
+	a := question[*exec.TagValuesResult]{candidates: CandidatesRequest{Values: &r}, whole: o.NamesNeedTraces(&attr)}
+	a.ask = func(ctx context.Context, p Peer, s Share) (*exec.TagValuesResult, error) {
+		return p.TagValues(ctx, r, s)
 	}
-	parts := make([]*exec.TagValuesResult, len(f.nodes))
-	err = f.each(ctx, func(ctx context.Context, i int, p Peer) error {
-		var err error
-		parts[i], err = p.TagValues(ctx, r, split)
-		return err
-	})
+	parts, split, release, err := a.all(ctx, f, budget)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
 		res, err := exec.TagValues(ctx, v, attr, o)
 		parts = append(parts, res)

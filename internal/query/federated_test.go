@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/owner"
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/store/oracle"
@@ -73,25 +74,39 @@ func (n *named) Candidates(ctx context.Context, r CandidatesRequest) (*exec.Cand
 	return n.Peer.Candidates(ctx, r)
 }
 
-func (n *named) MetricsPartial(ctx context.Context, r MetricsRequest, skip exec.TraceSet) (*exec.Partial, error) {
+func (n *named) Strays(ctx context.Context, r *Ring, client string) ([]spanid.TraceID, bool, error) {
 	if err := n.check(ctx); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return n.Peer.MetricsPartial(ctx, r, skip)
+	return n.Peer.Strays(ctx, r, client)
 }
 
-func (n *named) TagNames(ctx context.Context, r TagNamesRequest, skip exec.TraceSet) (*exec.TagNamesResult, error) {
+func (n *named) Newest(ctx context.Context, r SearchRequest, s Share) (*exec.SearchResult, error) {
 	if err := n.check(ctx); err != nil {
 		return nil, err
 	}
-	return n.Peer.TagNames(ctx, r, skip)
+	return n.Peer.Newest(ctx, r, s)
 }
 
-func (n *named) TagValues(ctx context.Context, r TagValuesRequest, skip exec.TraceSet) (*exec.TagValuesResult, error) {
+func (n *named) MetricsPartial(ctx context.Context, r MetricsRequest, s Share) (*exec.Partial, error) {
 	if err := n.check(ctx); err != nil {
 		return nil, err
 	}
-	return n.Peer.TagValues(ctx, r, skip)
+	return n.Peer.MetricsPartial(ctx, r, s)
+}
+
+func (n *named) TagNames(ctx context.Context, r TagNamesRequest, s Share) (*exec.TagNamesResult, error) {
+	if err := n.check(ctx); err != nil {
+		return nil, err
+	}
+	return n.Peer.TagNames(ctx, r, s)
+}
+
+func (n *named) TagValues(ctx context.Context, r TagValuesRequest, s Share) (*exec.TagValuesResult, error) {
+	if err := n.check(ctx); err != nil {
+		return nil, err
+	}
+	return n.Peer.TagValues(ctx, r, s)
 }
 
 // fixedPeers is a list that does not change.
@@ -113,11 +128,11 @@ func cluster(tb testing.TB, l Limits, stores []*oracle.Store) (*Service, []*name
 	for i, o := range stores[1:] {
 		v, err := o.View()
 		require.NoError(tb, err)
-		n := &named{Peer: &local{service: s, view: v, budget: memlimit.New("peer", 1<<30)}, name: fmt.Sprintf("node-%d", i+2)}
+		n := &named{Peer: &local{service: New(o, l), view: v, budget: memlimit.New("peer", 1<<30)}, name: fmt.Sprintf("node-%d", i+2)}
 		all = append(all, n)
 		peers.peers = append(peers.peers, n)
 	}
-	s.Federate(Federation{Peers: peers})
+	s.Federate(Federation{Peers: peers, Node: "node-1"})
 	return s, all
 }
 
@@ -182,22 +197,38 @@ func (e *federatedEngine) TagValues(ctx context.Context, attr, filter string) (r
 	return res, err
 }
 
-// TestCorpusOnCluster runs the corpus on three stores: with whole traces on one each, with spans scattered at random,
-// and with every other span, so that parents and children are always apart.
-func TestCorpusOnCluster(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	for name, of := range map[string]func(i int, s *store.Span) int{
-		"routed":    func(_ int, s *store.Span) int { return int(s.TraceID[15]) % 3 },
+// spreads are the ways in which tests spread spans over three stores: whole traces with their owners, the same with
+// one span of ten elsewhere, whole traces anywhere, spans at random, and every other span, so that parents and children
+// are always apart.
+func spreads(rng *rand.Rand) map[string]func(i int, s *store.Span) int {
+	ring := owner.New([]string{"node-1", "node-2", "node-3"})
+	return map[string]func(i int, s *store.Span) int{
+		"owned": func(_ int, s *store.Span) int { return ring.Of(s.TraceID) },
+		"mostly owned": func(i int, s *store.Span) int {
+			if i%10 == 0 {
+				return rng.IntN(3)
+			}
+			return ring.Of(s.TraceID)
+		},
+		"whole":     func(_ int, s *store.Span) int { return int(s.TraceID[15]) % 3 },
 		"scattered": func(int, *store.Span) int { return rng.IntN(3) },
 		"in turn":   func(i int, _ *store.Span) int { return i % 3 },
 		"elsewhere": func(int, *store.Span) int { return 2 },
-	} {
-		t.Run(name, func(t *testing.T) {
-			traceqltest.RunScriptsOn(t, name, func(b *store.Batch) traceqltest.Engine {
-				s, _ := cluster(t, Limits{}, scatter(t, b, 3, of))
-				return &federatedEngine{s}
+	}
+}
+
+// TestCorpusOnCluster runs the corpus on three stores, in the hope that traces are with their owners and without it.
+func TestCorpusOnCluster(t *testing.T) {
+	for name, of := range spreads(rand.New(rand.NewPCG(1, 2))) {
+		for _, node := range []string{"node-1", ""} {
+			t.Run(name+"/"+node, func(t *testing.T) {
+				traceqltest.RunScriptsOn(t, name, func(b *store.Batch) traceqltest.Engine {
+					s, _ := cluster(t, Limits{}, scatter(t, b, 3, of))
+					s.federation.Node = node
+					return &federatedEngine{s}
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -208,17 +239,24 @@ func TestSearchInSteps(t *testing.T) {
 	one := oracle.New(0)
 	require.NoError(t, one.Append(t.Context(), b))
 	alone := New(one, Limits{})
-	rng := rand.New(rand.NewPCG(3, 4))
-	s, _ := cluster(t, Limits{}, scatter(t, b, 3, func(int, *store.Span) int { return rng.IntN(3) }))
-	for _, q := range []string{`{}`, `{ status = error }`, `{} | count() > 5`, `{} >> { kind = client }`, `{ rootName =~ ".*" && duration > 1ms }`} {
-		for _, limit := range []int{1, 7, 60} {
-			r := SearchRequest{Query: q, Limit: limit, SpansPerSpanSet: 3}
-			want, err := alone.Search(t.Context(), r)
-			require.NoError(t, err)
-			got, err := s.Search(t.Context(), r)
-			require.NoError(t, err)
-			require.Equal(t, want.Traces, got.Traces, "%s, limit %d", q, limit)
-			require.Equal(t, 3, got.Nodes)
+	for name, of := range spreads(rand.New(rand.NewPCG(3, 4))) {
+		stores := scatter(t, b, 3, of)
+		for _, node := range []string{"node-1", ""} {
+			t.Run(name+"/"+node, func(t *testing.T) {
+				s, _ := cluster(t, Limits{}, stores)
+				s.federation.Node = node
+				for _, q := range []string{`{}`, `{ status = error }`, `{} | count() > 5`, `{} >> { kind = client }`, `{ rootName =~ ".*" && duration > 1ms }`} {
+					for _, limit := range []int{1, 7, 60} {
+						r := SearchRequest{Query: q, Limit: limit, SpansPerSpanSet: 3}
+						want, err := alone.Search(t.Context(), r)
+						require.NoError(t, err)
+						got, err := s.Search(t.Context(), r)
+						require.NoError(t, err)
+						require.Equal(t, want.Traces, got.Traces, "%s, limit %d", q, limit)
+						require.Equal(t, 3, got.Nodes)
+					}
+				}
+			})
 		}
 	}
 }
@@ -231,10 +269,11 @@ func TestMissingNodes(t *testing.T) {
 	id := b.Spans[0].TraceID
 	for name, fail := range map[string]func(ctx context.Context) error{
 		"fails": func(context.Context) error { return errors.New("connection refused") },
-		"hangs": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		// What a peer that hangs ends with, without the wait. TestPeerHangs waits.
+		"hangs": func(context.Context) error { return context.DeadlineExceeded },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, peers := cluster(t, Limits{Timeout: time.Second}, stores)
+			s, peers := cluster(t, Limits{}, stores)
 			peers[1].fail = fail
 			report := &CoverageReport{}
 			ctx := WithCoverage(t.Context(), report)
@@ -283,6 +322,18 @@ func TestMissingNodes(t *testing.T) {
 	_, err = s.Search(t.Context(), SearchRequest{Query: "{}"})
 	require.ErrorContains(t, err, "node-9")
 	require.Equal(t, KindUnavailable, KindOf(err))
+}
+
+// TestPeerHangs: a peer that does not answer gets part of the time only, so that there is an answer without it.
+func TestPeerHangs(t *testing.T) {
+	t.Parallel() // It waits.
+	s, peers := cluster(t, Limits{Timeout: 8 * time.Second}, scatter(t, testkit.NewGenerator(6).Batch(300), 3, func(i int, _ *store.Span) int { return i % 3 }))
+	peers[1].fail = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	res, err := s.Search(t.Context(), SearchRequest{Query: "{}", Limit: 5})
+	require.NoError(t, err)
+	require.Len(t, res.Traces, 5)
+	require.Equal(t, []string{"node-3"}, res.MissingNames())
+	require.Contains(t, res.Partial, "no answer in time")
 }
 
 // TestErrorsOfTheQueryAreNotThePeers: a query that a peer refuses because of what it asks fails; the peer is not called

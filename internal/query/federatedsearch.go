@@ -3,6 +3,7 @@ package query
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/memlimit"
@@ -12,9 +13,11 @@ import (
 	"github.com/bramble-tracing/bramble/internal/traceql/plan"
 )
 
-// fedSearch is a search over several agents. Each lists the newest traces that may match by what it has of them. They
+// fedSearch is a search over several agents. If no trace can be split over them, each answers with its newest that match
+// (newest). Otherwise each lists the newest traces that may match by what it has of them. They
 // are evaluated from new to old, a trace that one agent has alone at that agent and another one here, from all its
-// spans, until no trace that is left can be among the newest that match.
+// spans, until no trace that is left can be among the newest that match. If few traces can be split, these are looked for
+// in this way and the others as above.
 type fedSearch struct {
 	fan     *fan
 	budget  *memlimit.Budget
@@ -23,6 +26,7 @@ type fedSearch struct {
 
 	progress *exec.SearchProgress // May be nil.
 
+	only  exec.TraceSet // If not nil, the traces that may be split; the others are in best.
 	seen  exec.TraceSet
 	best  []exec.TraceRow // At most Limit, newest first.
 	told  int             // So many of best were reported as settled.
@@ -49,21 +53,46 @@ func (f *fan) search(ctx context.Context, v store.View, q *plan.Query, r SearchR
 		r.SpansPerSpanSet = exec.DefaultSpansPerSpanSet
 	}
 	s := &fedSearch{fan: f, budget: o.Budget, query: q, request: r, progress: o.Progress, seen: exec.TraceSet{}}
-	page := max(leastCandidates, 2*r.Limit)
+	if err := s.run(ctx); err != nil {
+		return nil, err
+	}
+	return &exec.SearchResult{Traces: s.best, Stats: s.stats}, nil
+}
+
+// run asks as few rounds of questions as it can.
+func (s *fedSearch) run(ctx context.Context) error {
+	rings, strays, err := s.fan.strays(ctx)
+	if err == nil && rings != nil {
+		if err = s.newest(ctx, func(i int) Share { return Share{Ring: rings[i]} }); !errors.Is(err, ErrStrays) {
+			return err
+		}
+		strays, err = s.fan.listStrays(ctx, rings)
+	}
+	if err == nil && strays != nil {
+		s.only = strays
+		if err = s.newest(ctx, func(int) Share { return Share{Skip: strays} }); err != nil || len(strays) == 0 {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.oneByOne(ctx)
+}
+
+// oneByOne evaluates candidates.
+func (s *fedSearch) oneByOne(ctx context.Context) error {
+	page := max(leastCandidates, 2*s.request.Limit)
 	for {
 		left, rest, err := s.candidates(ctx, page)
 		if err == nil {
 			err = s.evaluate(ctx, left, rest)
 		}
-		if err != nil {
-			return nil, err
-		}
-		if rest == 0 || page >= mostCandidates || s.settled(rest) {
-			break
+		if err != nil || rest == 0 || page >= mostCandidates || s.settled(rest) {
+			return err
 		}
 		page *= 4
 	}
-	return &exec.SearchResult{Traces: s.best, Stats: s.stats}, nil
 }
 
 // settled reports whether no trace that starts at t or before can be among the newest.
@@ -78,7 +107,7 @@ func (s *fedSearch) candidates(ctx context.Context, page int) (left []exec.Candi
 	lists := make([]*exec.CandidateList, len(s.fan.nodes))
 	err = s.fan.each(ctx, func(ctx context.Context, i int, p Peer) error {
 		var err error
-		lists[i], err = p.Candidates(ctx, CandidatesRequest{Search: &r})
+		lists[i], err = p.Candidates(ctx, CandidatesRequest{Search: &r, Only: s.only})
 		return err
 	})
 	if err != nil {
@@ -166,14 +195,22 @@ func (s *fedSearch) evaluateSome(ctx context.Context, ids []spanid.TraceID) erro
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(s.best, func(a, b exec.TraceRow) int {
-		return cmp.Or(cmp.Compare(b.StartNano, a.StartNano), slices.Compare(a.ID[:], b.ID[:]))
-	})
+	s.keep()
+	return nil
+}
+
+// keep sorts the best and keeps the newest.
+func (s *fedSearch) keep() {
+	slices.SortFunc(s.best, newerFirst)
 	if len(s.best) > s.request.Limit {
 		clear(s.best[s.request.Limit:])
 		s.best = s.best[:s.request.Limit]
 	}
-	return nil
+}
+
+// newerFirst is the order of results.
+func newerFirst(a, b exec.TraceRow) int {
+	return cmp.Or(cmp.Compare(b.StartNano, a.StartNano), slices.Compare(a.ID[:], b.ID[:]))
 }
 
 // evaluateHere brings the spans of all the traces here. Where most traces are split this saves the round in which

@@ -132,7 +132,8 @@ func severalHold(held [][]bool, k int) bool {
 	return n > 1
 }
 
-// candidates joins the traces that agents list for a query over whole traces.
+// candidates joins the traces that agents list for a query over whole traces. Without r.Only it returns those of which
+// several agents have spans.
 func (f *fan) candidates(ctx context.Context, budget *memlimit.Budget, r CandidatesRequest) (split exec.TraceSet, release func(), err error) {
 	lists := make([]*exec.CandidateList, len(f.nodes))
 	err = f.each(ctx, func(ctx context.Context, i int, p Peer) error {
@@ -156,6 +157,9 @@ func (f *fan) candidates(ctx context.Context, budget *memlimit.Budget, r Candida
 	n := int64(len(all)) * idBytes
 	if !budget.TryAcquire(n) {
 		return nil, nil, fmt.Errorf("%d traces may match: %w", len(all), exec.ErrBudget)
+	}
+	if r.Only != nil {
+		return all, func() { budget.Release(n) }, nil
 	}
 	split, err = f.split(ctx, sortedIDs(all))
 	if err != nil {

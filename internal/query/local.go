@@ -66,6 +66,35 @@ func (f *Fragments) Append(src *store.Batch) {
 	}
 }
 
+func (l *local) Strays(ctx context.Context, r *Ring, _ string) (ids []spanid.TraceID, many bool, err error) {
+	return l.service.strays.list(ctx, l.view, r)
+}
+
+// check refuses a share with a ring if there are strays.
+func (l *local) check(ctx context.Context, s Share) error {
+	if s.Ring == nil {
+		return nil
+	}
+	ids, many, err := l.service.strays.list(ctx, l.view, s.Ring)
+	if err == nil && (many || len(ids) > 0) {
+		err = ErrStrays
+	}
+	return err
+}
+
+func (l *local) Newest(ctx context.Context, r SearchRequest, s Share) (*exec.SearchResult, error) {
+	if err := l.check(ctx, s); err != nil {
+		return nil, err
+	}
+	p, err := compileSearch(r)
+	if err != nil {
+		return nil, err
+	}
+	o := searchOptions(&r, l.budget)
+	o.Skip = s.Skip
+	return exec.Search(ctx, l.view, p, o)
+}
+
 func (l *local) Candidates(ctx context.Context, r CandidatesRequest) (*exec.CandidateList, error) {
 	switch {
 	case r.Search != nil:
@@ -74,26 +103,29 @@ func (l *local) Candidates(ctx context.Context, r CandidatesRequest) (*exec.Cand
 			return nil, err
 		}
 		o := searchOptions(r.Search, l.budget)
+		o.Only = r.Only
 		return exec.Candidates(ctx, l.view, p, o)
 	case r.Metrics != nil:
 		p, err := compileMetrics(r.Metrics.Query)
 		if err != nil {
 			return nil, err
 		}
-		return candidateList(exec.MetricsCandidates(ctx, l.view, p, metricsOptions(r.Metrics, l.budget)))
+		o := metricsOptions(r.Metrics, l.budget)
+		o.Only = r.Only
+		return candidateList(exec.MetricsCandidates(ctx, l.view, p, o))
 	case r.Names != nil:
 		o, err := l.service.tagOptions(r.Names.Query, r.Names.StartNano, r.Names.EndNano, 0)
 		if err != nil {
 			return nil, err
 		}
-		o.Budget = l.budget
+		o.Budget, o.Only = l.budget, r.Only
 		return candidateList(exec.TagCandidates(ctx, l.view, o))
 	case r.Values != nil:
 		o, err := l.service.tagOptions(r.Values.Query, r.Values.StartNano, r.Values.EndNano, 0)
 		if err != nil {
 			return nil, err
 		}
-		o.Budget = l.budget
+		o.Budget, o.Only = l.budget, r.Only
 		return candidateList(exec.TagCandidates(ctx, l.view, o))
 	}
 	return nil, Invalidf("candidates of what?")
@@ -131,13 +163,16 @@ func (l *local) SearchTraces(ctx context.Context, r SearchRequest, ids []spanid.
 	return exec.SearchTraces(ctx, l.view, p, ids, searchOptions(&r, l.budget))
 }
 
-func (l *local) MetricsPartial(ctx context.Context, r MetricsRequest, skip exec.TraceSet) (*exec.Partial, error) {
+func (l *local) MetricsPartial(ctx context.Context, r MetricsRequest, s Share) (*exec.Partial, error) {
+	if err := l.check(ctx, s); err != nil {
+		return nil, err
+	}
 	p, err := compileMetrics(r.Query)
 	if err != nil {
 		return nil, err
 	}
 	o := metricsOptions(&r, l.budget)
-	o.Skip = skip
+	o.Skip = s.Skip
 	if r.Exemplars > 0 && p.ExemplarsSet {
 		own := *p
 		own.ExemplarsSet = false
@@ -146,21 +181,27 @@ func (l *local) MetricsPartial(ctx context.Context, r MetricsRequest, skip exec.
 	return exec.MetricsPartial(ctx, l.view, p, o)
 }
 
-func (l *local) TagNames(ctx context.Context, r TagNamesRequest, skip exec.TraceSet) (*exec.TagNamesResult, error) {
+func (l *local) TagNames(ctx context.Context, r TagNamesRequest, s Share) (*exec.TagNamesResult, error) {
+	if err := l.check(ctx, s); err != nil {
+		return nil, err
+	}
 	o, err := l.service.tagOptions(r.Query, r.StartNano, r.EndNano, r.Limit)
 	if err != nil {
 		return nil, err
 	}
-	o.Budget, o.Skip = l.budget, skip
+	o.Budget, o.Skip = l.budget, s.Skip
 	return exec.TagNames(ctx, l.view, r.Scope, o)
 }
 
-func (l *local) TagValues(ctx context.Context, r TagValuesRequest, skip exec.TraceSet) (*exec.TagValuesResult, error) {
+func (l *local) TagValues(ctx context.Context, r TagValuesRequest, s Share) (*exec.TagValuesResult, error) {
+	if err := l.check(ctx, s); err != nil {
+		return nil, err
+	}
 	attr, o, err := l.service.valueOptions(&r)
 	if err != nil {
 		return nil, err
 	}
-	o.Budget, o.Skip = l.budget, skip
+	o.Budget, o.Skip = l.budget, s.Skip
 	return exec.TagValues(ctx, l.view, attr, o)
 }
 

@@ -25,14 +25,19 @@ type Peer interface {
 	Fragments(ctx context.Context, r FragmentsRequest, take func(bytes int64) error) (*Fragments, error)
 	// Candidates lists traces that may match.
 	Candidates(ctx context.Context, r CandidatesRequest) (*exec.CandidateList, error)
+	// Strays lists the traces that are another agent's by the ring; many says that there are more than MostStrays, which
+	// are not listed.
+	Strays(ctx context.Context, r *Ring, client string) (ids []spanid.TraceID, many bool, err error)
+	// Newest searches for the newest r.Limit traces that match by what the agent has of them.
+	Newest(ctx context.Context, r SearchRequest, s Share) (*exec.SearchResult, error)
 	// SearchTraces searches among the given traces, and says of which of them there are spans.
 	SearchTraces(ctx context.Context, r SearchRequest, ids []spanid.TraceID) (res *exec.SearchResult, held []bool, err error)
-	// MetricsPartial counts all traces but those of skip. r.Exemplars, if not 0, is the peer's share and goes before what
+	// MetricsPartial counts the traces of a share. r.Exemplars, if not 0, is the peer's share and goes before what
 	// the query says.
-	MetricsPartial(ctx context.Context, r MetricsRequest, skip exec.TraceSet) (*exec.Partial, error)
-	// TagNames and TagValues look at all traces but those of skip.
-	TagNames(ctx context.Context, r TagNamesRequest, skip exec.TraceSet) (*exec.TagNamesResult, error)
-	TagValues(ctx context.Context, r TagValuesRequest, skip exec.TraceSet) (*exec.TagValuesResult, error)
+	MetricsPartial(ctx context.Context, r MetricsRequest, s Share) (*exec.Partial, error)
+	// TagNames and TagValues look at the traces of a share.
+	TagNames(ctx context.Context, r TagNamesRequest, s Share) (*exec.TagNamesResult, error)
+	TagValues(ctx context.Context, r TagValuesRequest, s Share) (*exec.TagValuesResult, error)
 }
 
 // Peers knows the other agents.
@@ -58,6 +63,8 @@ type Fragments struct {
 
 // CandidatesRequest asks for traces that a query has to look at as a whole. One of the pointers is set.
 type CandidatesRequest struct {
+	// Only, if it is not nil, are the traces among which to look.
+	Only exec.TraceSet
 	// Search lists the newest Limit traces that may match.
 	Search *SearchRequest
 	// Metrics, Names and Values list all traces that count.
@@ -126,6 +133,8 @@ func (e *MissingNodesError) Error() string { return e.Text() }
 // Federation says how other agents are asked.
 type Federation struct {
 	Peers Peers
+	// Node is this agent's own name, as its peers have it. Without it queries about whole traces need more rounds.
+	Node string
 	// Strict makes an answer without a node an error.
 	Strict bool
 	// Parallel is how many agents are asked at the same time; 0 means 16.

@@ -95,6 +95,8 @@ type Service struct {
 	alone      atomic.Pointer[string]
 	// scattered says that most traces of the last search were split over agents.
 	scattered atomic.Bool
+	strays    *strays
+	hope      hope
 	// sliceSpans is the constant of that name; tests have fewer spans.
 	sliceSpans int64
 }
@@ -112,6 +114,7 @@ func New(s store.Viewer, l Limits) *Service {
 		scans:   newAdmission(l.Concurrency, l.Queue),
 		remote:  newAdmission(l.Concurrency, lookupQueue*l.Queue),
 		memory:  memlimit.New("memory of queries", l.Memory),
+		strays:  newStrays(),
 
 		sliceSpans: sliceSpans,
 	}

@@ -119,10 +119,10 @@ func simulated(b *testing.B, batches []*store.Batch) *Service {
 			b.Fatal(err)
 		}
 		peers.peers = append(peers.peers, &slowHolds{&named{
-			Peer: &local{service: s, view: v, budget: memlimit.New("peer", 1<<30)}, name: fmt.Sprintf("node-%d", i+1), fail: w.wait,
+			Peer: &local{service: New(o, Limits{}), view: v, budget: memlimit.New("peer", 1<<30)}, name: fmt.Sprintf("node-%d", i+1), fail: w.wait,
 		}})
 	}
-	s.Federate(Federation{Peers: peers})
+	s.Federate(Federation{Peers: peers, Node: "node-1"})
 	return s
 }
 

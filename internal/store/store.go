@@ -108,6 +108,14 @@ type Ranger interface {
 	Range(granule int, c Column) (lo, hi int64, ok bool)
 }
 
+// TraceLister is a Part that can list its traces without reading rows.
+type TraceLister interface {
+	// EachTrace calls f for each trace from the first-th on and returns how many there are. A trace keeps its number when
+	// the part grows. One whose spans were all deleted may be listed too. It wraps ErrUnsupported if this part cannot
+	// list its traces after all.
+	EachTrace(ctx context.Context, first int, f func(spanid.TraceID)) (n int, err error)
+}
+
 // Sizer is a Part that knows the sizes of spans without putting them together.
 type Sizer interface {
 	// Sizes appends, for each marked row of a granule in order, the bytes of the span as an OTLP protobuf message (without

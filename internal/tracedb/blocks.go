@@ -160,6 +160,12 @@ func (g *guardedBlock) Sizes(ctx context.Context, granule int, sel *store.Bitmap
 	return sizes, g.check(err)
 }
 
+// EachTrace implements store.TraceLister.
+func (g *guardedBlock) EachTrace(ctx context.Context, first int, f func(spanid.TraceID)) (int, error) {
+	n, err := g.Block.EachTrace(ctx, first, f)
+	return n, g.check(err)
+}
+
 // Attributes implements store.Part.
 func (g *guardedBlock) Attributes(ctx context.Context) ([]store.AttributeInfo, error) {
 	infos, err := g.Block.Attributes(ctx)

@@ -172,6 +172,20 @@ func appendVector(dst, v *store.Vector, c store.Column) {
 	}
 }
 
+// EachTrace implements store.TraceLister, if the inner part does. It lists deleted traces too.
+func (m *maskedPart) EachTrace(ctx context.Context, first int, f func(spanid.TraceID)) (int, error) {
+	return eachTrace(ctx, m.inner, first, f)
+}
+
+// eachTrace asks a part that may be a store.TraceLister.
+func eachTrace(ctx context.Context, p store.Part, first int, f func(spanid.TraceID)) (int, error) {
+	l, ok := p.(store.TraceLister)
+	if !ok {
+		return 0, fmt.Errorf("%w: a part that does not list its traces", store.ErrUnsupported)
+	}
+	return l.EachTrace(ctx, first, f)
+}
+
 // Sizes implements store.Sizer, if the inner part does.
 func (m *maskedPart) Sizes(ctx context.Context, granule int, sel *store.Bitmap, dst []int) ([]int, error) {
 	sizer, ok := m.inner.(store.Sizer)

@@ -75,6 +75,11 @@ func (p *notedPart) Read(ctx context.Context, granule int, c store.Column, sel *
 	return nil
 }
 
+// EachTrace implements store.TraceLister, if the inner part does.
+func (p *notedPart) EachTrace(ctx context.Context, first int, f func(spanid.TraceID)) (int, error) {
+	return eachTrace(ctx, p.Part, first, f)
+}
+
 // decisions returns a value per marked row, absent where nothing is known.
 func (p *notedPart) decisions(ctx context.Context, granule int, c store.Column, sel *store.Bitmap) ([]store.Value, error) {
 	out := make([]store.Value, sel.Count())

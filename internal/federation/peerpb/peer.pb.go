@@ -76,7 +76,7 @@ func (x CandidatesRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CandidatesRequest_Kind.Descriptor instead.
 func (CandidatesRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{7, 0}
+	return file_peer_proto_rawDescGZIP(), []int{12, 0}
 }
 
 type HelloRequest struct {
@@ -195,6 +195,289 @@ func (x *HelloResponse) GetProtocol() uint32 {
 	return 0
 }
 
+// Ring is the list of agents that a query asks.
+type Ring struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of nodes, sorted.
+	Nodes []string `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// Which of them is asked.
+	Self          uint32 `protobuf:"varint,2,opt,name=self,proto3" json:"self,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ring) Reset() {
+	*x = Ring{}
+	mi := &file_peer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ring) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ring) ProtoMessage() {}
+
+func (x *Ring) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ring.ProtoReflect.Descriptor instead.
+func (*Ring) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Ring) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *Ring) GetSelf() uint32 {
+	if x != nil {
+		return x.Self
+	}
+	return 0
+}
+
+// Share says about which of its traces an agent is asked.
+type Share struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Traces to leave out: who asks evaluates them. 16 bytes for each.
+	Skip []byte `protobuf:"bytes,1,opt,name=skip,proto3" json:"skip,omitempty"`
+	// If set, an agent with strays by it answers ABORTED.
+	Ring          *Ring `protobuf:"bytes,2,opt,name=ring,proto3" json:"ring,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Share) Reset() {
+	*x = Share{}
+	mi := &file_peer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Share) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Share) ProtoMessage() {}
+
+func (x *Share) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Share.ProtoReflect.Descriptor instead.
+func (*Share) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Share) GetSkip() []byte {
+	if x != nil {
+		return x.Skip
+	}
+	return nil
+}
+
+func (x *Share) GetRing() *Ring {
+	if x != nil {
+		return x.Ring
+	}
+	return nil
+}
+
+type StraysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ring          *Ring                  `protobuf:"bytes,1,opt,name=ring,proto3" json:"ring,omitempty"`
+	Client        string                 `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StraysRequest) Reset() {
+	*x = StraysRequest{}
+	mi := &file_peer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StraysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StraysRequest) ProtoMessage() {}
+
+func (x *StraysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StraysRequest.ProtoReflect.Descriptor instead.
+func (*StraysRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StraysRequest) GetRing() *Ring {
+	if x != nil {
+		return x.Ring
+	}
+	return nil
+}
+
+func (x *StraysRequest) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+type StraysResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TraceIds []byte                 `protobuf:"bytes,1,opt,name=trace_ids,json=traceIds,proto3" json:"trace_ids,omitempty"`
+	// There are more than are listed.
+	Many          bool `protobuf:"varint,2,opt,name=many,proto3" json:"many,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StraysResponse) Reset() {
+	*x = StraysResponse{}
+	mi := &file_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StraysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StraysResponse) ProtoMessage() {}
+
+func (x *StraysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StraysResponse.ProtoReflect.Descriptor instead.
+func (*StraysResponse) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StraysResponse) GetTraceIds() []byte {
+	if x != nil {
+		return x.TraceIds
+	}
+	return nil
+}
+
+func (x *StraysResponse) GetMany() bool {
+	if x != nil {
+		return x.Many
+	}
+	return false
+}
+
+type NewestRequest struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Query           *Query                 `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
+	Limit           int64                  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	SpansPerSpanSet int64                  `protobuf:"varint,3,opt,name=spans_per_span_set,json=spansPerSpanSet,proto3" json:"spans_per_span_set,omitempty"`
+	Share           *Share                 `protobuf:"bytes,4,opt,name=share,proto3" json:"share,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *NewestRequest) Reset() {
+	*x = NewestRequest{}
+	mi := &file_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewestRequest) ProtoMessage() {}
+
+func (x *NewestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewestRequest.ProtoReflect.Descriptor instead.
+func (*NewestRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *NewestRequest) GetQuery() *Query {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+func (x *NewestRequest) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *NewestRequest) GetSpansPerSpanSet() int64 {
+	if x != nil {
+		return x.SpansPerSpanSet
+	}
+	return 0
+}
+
+func (x *NewestRequest) GetShare() *Share {
+	if x != nil {
+		return x.Share
+	}
+	return nil
+}
+
 type HoldsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 16 bytes for each trace.
@@ -206,7 +489,7 @@ type HoldsRequest struct {
 
 func (x *HoldsRequest) Reset() {
 	*x = HoldsRequest{}
-	mi := &file_peer_proto_msgTypes[2]
+	mi := &file_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -218,7 +501,7 @@ func (x *HoldsRequest) String() string {
 func (*HoldsRequest) ProtoMessage() {}
 
 func (x *HoldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[2]
+	mi := &file_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -231,7 +514,7 @@ func (x *HoldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldsRequest.ProtoReflect.Descriptor instead.
 func (*HoldsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{2}
+	return file_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HoldsRequest) GetTraceIds() []byte {
@@ -258,7 +541,7 @@ type HoldsResponse struct {
 
 func (x *HoldsResponse) Reset() {
 	*x = HoldsResponse{}
-	mi := &file_peer_proto_msgTypes[3]
+	mi := &file_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +553,7 @@ func (x *HoldsResponse) String() string {
 func (*HoldsResponse) ProtoMessage() {}
 
 func (x *HoldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[3]
+	mi := &file_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +566,7 @@ func (x *HoldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldsResponse.ProtoReflect.Descriptor instead.
 func (*HoldsResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{3}
+	return file_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HoldsResponse) GetHeld() []byte {
@@ -305,7 +588,7 @@ type FragmentsRequest struct {
 
 func (x *FragmentsRequest) Reset() {
 	*x = FragmentsRequest{}
-	mi := &file_peer_proto_msgTypes[4]
+	mi := &file_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -317,7 +600,7 @@ func (x *FragmentsRequest) String() string {
 func (*FragmentsRequest) ProtoMessage() {}
 
 func (x *FragmentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[4]
+	mi := &file_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -330,7 +613,7 @@ func (x *FragmentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FragmentsRequest.ProtoReflect.Descriptor instead.
 func (*FragmentsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{4}
+	return file_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FragmentsRequest) GetTraceIds() []byte {
@@ -369,7 +652,7 @@ type FragmentsResponse struct {
 
 func (x *FragmentsResponse) Reset() {
 	*x = FragmentsResponse{}
-	mi := &file_peer_proto_msgTypes[5]
+	mi := &file_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -381,7 +664,7 @@ func (x *FragmentsResponse) String() string {
 func (*FragmentsResponse) ProtoMessage() {}
 
 func (x *FragmentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[5]
+	mi := &file_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -394,7 +677,7 @@ func (x *FragmentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FragmentsResponse.ProtoReflect.Descriptor instead.
 func (*FragmentsResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{5}
+	return file_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FragmentsResponse) GetSpans() []byte {
@@ -443,7 +726,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_peer_proto_msgTypes[6]
+	mi := &file_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +738,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[6]
+	mi := &file_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +751,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{6}
+	return file_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Query) GetText() string {
@@ -531,15 +814,17 @@ type CandidatesRequest struct {
 	StepNano int64 `protobuf:"varint,4,opt,name=step_nano,json=stepNano,proto3" json:"step_nano,omitempty"`
 	Instant  bool  `protobuf:"varint,5,opt,name=instant,proto3" json:"instant,omitempty"`
 	// For values: the attribute.
-	Name          string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
-	Unscoped      bool   `protobuf:"varint,7,opt,name=unscoped,proto3" json:"unscoped,omitempty"`
+	Name     string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	Unscoped bool   `protobuf:"varint,7,opt,name=unscoped,proto3" json:"unscoped,omitempty"`
+	// If not empty, the traces among which to look. 16 bytes for each.
+	Only          []byte `protobuf:"bytes,8,opt,name=only,proto3" json:"only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CandidatesRequest) Reset() {
 	*x = CandidatesRequest{}
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +836,7 @@ func (x *CandidatesRequest) String() string {
 func (*CandidatesRequest) ProtoMessage() {}
 
 func (x *CandidatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +849,7 @@ func (x *CandidatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidatesRequest.ProtoReflect.Descriptor instead.
 func (*CandidatesRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{7}
+	return file_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CandidatesRequest) GetQuery() *Query {
@@ -616,6 +901,13 @@ func (x *CandidatesRequest) GetUnscoped() bool {
 	return false
 }
 
+func (x *CandidatesRequest) GetOnly() []byte {
+	if x != nil {
+		return x.Only
+	}
+	return nil
+}
+
 type CandidatesResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	TraceIds []byte                 `protobuf:"bytes,1,opt,name=trace_ids,json=traceIds,proto3" json:"trace_ids,omitempty"`
@@ -629,7 +921,7 @@ type CandidatesResponse struct {
 
 func (x *CandidatesResponse) Reset() {
 	*x = CandidatesResponse{}
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +933,7 @@ func (x *CandidatesResponse) String() string {
 func (*CandidatesResponse) ProtoMessage() {}
 
 func (x *CandidatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +946,7 @@ func (x *CandidatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidatesResponse.ProtoReflect.Descriptor instead.
 func (*CandidatesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{8}
+	return file_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CandidatesResponse) GetTraceIds() []byte {
@@ -689,7 +981,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -701,7 +993,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -714,7 +1006,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{9}
+	return file_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SearchRequest) GetQuery() *Query {
@@ -750,7 +1042,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +1054,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +1067,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{10}
+	return file_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SearchResponse) GetData() []byte {
@@ -793,20 +1085,19 @@ func (x *SearchResponse) GetHeld() []byte {
 }
 
 type MetricsRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Query     *Query                 `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
-	StepNano  int64                  `protobuf:"varint,2,opt,name=step_nano,json=stepNano,proto3" json:"step_nano,omitempty"`
-	Instant   bool                   `protobuf:"varint,3,opt,name=instant,proto3" json:"instant,omitempty"`
-	Exemplars int64                  `protobuf:"varint,4,opt,name=exemplars,proto3" json:"exemplars,omitempty"`
-	// Traces to leave out: who asks evaluates them.
-	Skip          []byte `protobuf:"bytes,5,opt,name=skip,proto3" json:"skip,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Query         *Query                 `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
+	StepNano      int64                  `protobuf:"varint,2,opt,name=step_nano,json=stepNano,proto3" json:"step_nano,omitempty"`
+	Instant       bool                   `protobuf:"varint,3,opt,name=instant,proto3" json:"instant,omitempty"`
+	Exemplars     int64                  `protobuf:"varint,4,opt,name=exemplars,proto3" json:"exemplars,omitempty"`
+	Share         *Share                 `protobuf:"bytes,5,opt,name=share,proto3" json:"share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MetricsRequest) Reset() {
 	*x = MetricsRequest{}
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +1109,7 @@ func (x *MetricsRequest) String() string {
 func (*MetricsRequest) ProtoMessage() {}
 
 func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +1122,7 @@ func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
 func (*MetricsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{11}
+	return file_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MetricsRequest) GetQuery() *Query {
@@ -862,9 +1153,9 @@ func (x *MetricsRequest) GetExemplars() int64 {
 	return 0
 }
 
-func (x *MetricsRequest) GetSkip() []byte {
+func (x *MetricsRequest) GetShare() *Share {
 	if x != nil {
-		return x.Skip
+		return x.Share
 	}
 	return nil
 }
@@ -879,7 +1170,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +1182,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +1195,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{12}
+	return file_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -923,14 +1214,14 @@ type TagsRequest struct {
 	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	Unscoped      bool   `protobuf:"varint,4,opt,name=unscoped,proto3" json:"unscoped,omitempty"`
 	Limit         int64  `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
-	Skip          []byte `protobuf:"bytes,6,opt,name=skip,proto3" json:"skip,omitempty"`
+	Share         *Share `protobuf:"bytes,6,opt,name=share,proto3" json:"share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TagsRequest) Reset() {
 	*x = TagsRequest{}
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1233,7 @@ func (x *TagsRequest) String() string {
 func (*TagsRequest) ProtoMessage() {}
 
 func (x *TagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1246,7 @@ func (x *TagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagsRequest.ProtoReflect.Descriptor instead.
 func (*TagsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13}
+	return file_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TagsRequest) GetQuery() *Query {
@@ -993,9 +1284,9 @@ func (x *TagsRequest) GetLimit() int64 {
 	return 0
 }
 
-func (x *TagsRequest) GetSkip() []byte {
+func (x *TagsRequest) GetShare() *Share {
 	if x != nil {
-		return x.Skip
+		return x.Share
 	}
 	return nil
 }
@@ -1010,7 +1301,7 @@ type TagNamesResponse struct {
 
 func (x *TagNamesResponse) Reset() {
 	*x = TagNamesResponse{}
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1313,7 @@ func (x *TagNamesResponse) String() string {
 func (*TagNamesResponse) ProtoMessage() {}
 
 func (x *TagNamesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1326,7 @@ func (x *TagNamesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagNamesResponse.ProtoReflect.Descriptor instead.
 func (*TagNamesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{14}
+	return file_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TagNamesResponse) GetScopes() []*TagNamesResponse_Scope {
@@ -1063,7 +1354,7 @@ type TagValuesResponse struct {
 
 func (x *TagValuesResponse) Reset() {
 	*x = TagValuesResponse{}
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1366,7 @@ func (x *TagValuesResponse) String() string {
 func (*TagValuesResponse) ProtoMessage() {}
 
 func (x *TagValuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1379,7 @@ func (x *TagValuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagValuesResponse.ProtoReflect.Descriptor instead.
 func (*TagValuesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{15}
+	return file_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TagValuesResponse) GetTypes() []string {
@@ -1123,7 +1414,7 @@ type Stats struct {
 
 func (x *Stats) Reset() {
 	*x = Stats{}
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1426,7 @@ func (x *Stats) String() string {
 func (*Stats) ProtoMessage() {}
 
 func (x *Stats) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1439,7 @@ func (x *Stats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stats.ProtoReflect.Descriptor instead.
 func (*Stats) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{16}
+	return file_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Stats) GetTraces() int64 {
@@ -1182,7 +1473,7 @@ type TagNamesResponse_Scope struct {
 
 func (x *TagNamesResponse_Scope) Reset() {
 	*x = TagNamesResponse_Scope{}
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1485,7 @@ func (x *TagNamesResponse_Scope) String() string {
 func (*TagNamesResponse_Scope) ProtoMessage() {}
 
 func (x *TagNamesResponse_Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1498,7 @@ func (x *TagNamesResponse_Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagNamesResponse_Scope.ProtoReflect.Descriptor instead.
 func (*TagNamesResponse_Scope) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{14, 0}
+	return file_peer_proto_rawDescGZIP(), []int{19, 0}
 }
 
 func (x *TagNamesResponse_Scope) GetName() string {
@@ -1236,7 +1527,24 @@ const file_peer_proto_rawDesc = "" +
 	"\rHelloResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x1a\n" +
-	"\bprotocol\x18\x03 \x01(\rR\bprotocol\"C\n" +
+	"\bprotocol\x18\x03 \x01(\rR\bprotocol\"0\n" +
+	"\x04Ring\x12\x14\n" +
+	"\x05nodes\x18\x01 \x03(\tR\x05nodes\x12\x12\n" +
+	"\x04self\x18\x02 \x01(\rR\x04self\"F\n" +
+	"\x05Share\x12\x12\n" +
+	"\x04skip\x18\x01 \x01(\fR\x04skip\x12)\n" +
+	"\x04ring\x18\x02 \x01(\v2\x15.bramble.peer.v1.RingR\x04ring\"R\n" +
+	"\rStraysRequest\x12)\n" +
+	"\x04ring\x18\x01 \x01(\v2\x15.bramble.peer.v1.RingR\x04ring\x12\x16\n" +
+	"\x06client\x18\x02 \x01(\tR\x06client\"A\n" +
+	"\x0eStraysResponse\x12\x1b\n" +
+	"\ttrace_ids\x18\x01 \x01(\fR\btraceIds\x12\x12\n" +
+	"\x04many\x18\x02 \x01(\bR\x04many\"\xae\x01\n" +
+	"\rNewestRequest\x12,\n" +
+	"\x05query\x18\x01 \x01(\v2\x16.bramble.peer.v1.QueryR\x05query\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12+\n" +
+	"\x12spans_per_span_set\x18\x03 \x01(\x03R\x0fspansPerSpanSet\x12,\n" +
+	"\x05share\x18\x04 \x01(\v2\x16.bramble.peer.v1.ShareR\x05share\"C\n" +
 	"\fHoldsRequest\x12\x1b\n" +
 	"\ttrace_ids\x18\x01 \x01(\fR\btraceIds\x12\x16\n" +
 	"\x06client\x18\x02 \x01(\tR\x06client\"#\n" +
@@ -1262,7 +1570,7 @@ const file_peer_proto_rawDesc = "" +
 	"\x06client\x18\a \x01(\tR\x06client\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc0\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd4\x02\n" +
 	"\x11CandidatesRequest\x12,\n" +
 	"\x05query\x18\x01 \x01(\v2\x16.bramble.peer.v1.QueryR\x05query\x12;\n" +
 	"\x04kind\x18\x02 \x01(\x0e2'.bramble.peer.v1.CandidatesRequest.KindR\x04kind\x12\x14\n" +
@@ -1270,7 +1578,8 @@ const file_peer_proto_rawDesc = "" +
 	"\tstep_nano\x18\x04 \x01(\x03R\bstepNano\x12\x18\n" +
 	"\ainstant\x18\x05 \x01(\bR\ainstant\x12\x12\n" +
 	"\x04name\x18\x06 \x01(\tR\x04name\x12\x1a\n" +
-	"\bunscoped\x18\a \x01(\bR\bunscoped\"C\n" +
+	"\bunscoped\x18\a \x01(\bR\bunscoped\x12\x12\n" +
+	"\x04only\x18\b \x01(\fR\x04only\"C\n" +
 	"\x04Kind\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\n" +
 	"\n" +
@@ -1289,22 +1598,22 @@ const file_peer_proto_rawDesc = "" +
 	"\ttrace_ids\x18\x03 \x01(\fR\btraceIds\"8\n" +
 	"\x0eSearchResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
-	"\x04held\x18\x02 \x01(\fR\x04held\"\xa7\x01\n" +
+	"\x04held\x18\x02 \x01(\fR\x04held\"\xc1\x01\n" +
 	"\x0eMetricsRequest\x12,\n" +
 	"\x05query\x18\x01 \x01(\v2\x16.bramble.peer.v1.QueryR\x05query\x12\x1b\n" +
 	"\tstep_nano\x18\x02 \x01(\x03R\bstepNano\x12\x18\n" +
 	"\ainstant\x18\x03 \x01(\bR\ainstant\x12\x1c\n" +
-	"\texemplars\x18\x04 \x01(\x03R\texemplars\x12\x12\n" +
-	"\x04skip\x18\x05 \x01(\fR\x04skip\"\x1b\n" +
+	"\texemplars\x18\x04 \x01(\x03R\texemplars\x12,\n" +
+	"\x05share\x18\x05 \x01(\v2\x16.bramble.peer.v1.ShareR\x05share\"\x1b\n" +
 	"\x05Chunk\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"\xab\x01\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xc5\x01\n" +
 	"\vTagsRequest\x12,\n" +
 	"\x05query\x18\x01 \x01(\v2\x16.bramble.peer.v1.QueryR\x05query\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1a\n" +
 	"\bunscoped\x18\x04 \x01(\bR\bunscoped\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x12\n" +
-	"\x04skip\x18\x06 \x01(\fR\x04skip\"\xb2\x01\n" +
+	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12,\n" +
+	"\x05share\x18\x06 \x01(\v2\x16.bramble.peer.v1.ShareR\x05share\"\xb2\x01\n" +
 	"\x10TagNamesResponse\x12?\n" +
 	"\x06scopes\x18\x01 \x03(\v2'.bramble.peer.v1.TagNamesResponse.ScopeR\x06scopes\x12,\n" +
 	"\x05stats\x18\x02 \x01(\v2\x16.bramble.peer.v1.StatsR\x05stats\x1a/\n" +
@@ -1318,13 +1627,15 @@ const file_peer_proto_rawDesc = "" +
 	"\x05Stats\x12\x16\n" +
 	"\x06traces\x18\x01 \x01(\x03R\x06traces\x12\x14\n" +
 	"\x05spans\x18\x02 \x01(\x03R\x05spans\x12\x14\n" +
-	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\xf6\x04\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\x85\x06\n" +
 	"\x04Peer\x12F\n" +
 	"\x05Hello\x12\x1d.bramble.peer.v1.HelloRequest\x1a\x1e.bramble.peer.v1.HelloResponse\x12F\n" +
 	"\x05Holds\x12\x1d.bramble.peer.v1.HoldsRequest\x1a\x1e.bramble.peer.v1.HoldsResponse\x12T\n" +
 	"\tFragments\x12!.bramble.peer.v1.FragmentsRequest\x1a\".bramble.peer.v1.FragmentsResponse0\x01\x12W\n" +
 	"\n" +
-	"Candidates\x12\".bramble.peer.v1.CandidatesRequest\x1a#.bramble.peer.v1.CandidatesResponse0\x01\x12K\n" +
+	"Candidates\x12\".bramble.peer.v1.CandidatesRequest\x1a#.bramble.peer.v1.CandidatesResponse0\x01\x12I\n" +
+	"\x06Strays\x12\x1e.bramble.peer.v1.StraysRequest\x1a\x1f.bramble.peer.v1.StraysResponse\x12B\n" +
+	"\x06Newest\x12\x1e.bramble.peer.v1.NewestRequest\x1a\x16.bramble.peer.v1.Chunk0\x01\x12K\n" +
 	"\x06Search\x12\x1e.bramble.peer.v1.SearchRequest\x1a\x1f.bramble.peer.v1.SearchResponse0\x01\x12D\n" +
 	"\aMetrics\x12\x1f.bramble.peer.v1.MetricsRequest\x1a\x16.bramble.peer.v1.Chunk0\x01\x12K\n" +
 	"\bTagNames\x12\x1c.bramble.peer.v1.TagsRequest\x1a!.bramble.peer.v1.TagNamesResponse\x12O\n" +
@@ -1343,60 +1654,75 @@ func file_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_peer_proto_goTypes = []any{
 	(CandidatesRequest_Kind)(0),    // 0: bramble.peer.v1.CandidatesRequest.Kind
 	(*HelloRequest)(nil),           // 1: bramble.peer.v1.HelloRequest
 	(*HelloResponse)(nil),          // 2: bramble.peer.v1.HelloResponse
-	(*HoldsRequest)(nil),           // 3: bramble.peer.v1.HoldsRequest
-	(*HoldsResponse)(nil),          // 4: bramble.peer.v1.HoldsResponse
-	(*FragmentsRequest)(nil),       // 5: bramble.peer.v1.FragmentsRequest
-	(*FragmentsResponse)(nil),      // 6: bramble.peer.v1.FragmentsResponse
-	(*Query)(nil),                  // 7: bramble.peer.v1.Query
-	(*CandidatesRequest)(nil),      // 8: bramble.peer.v1.CandidatesRequest
-	(*CandidatesResponse)(nil),     // 9: bramble.peer.v1.CandidatesResponse
-	(*SearchRequest)(nil),          // 10: bramble.peer.v1.SearchRequest
-	(*SearchResponse)(nil),         // 11: bramble.peer.v1.SearchResponse
-	(*MetricsRequest)(nil),         // 12: bramble.peer.v1.MetricsRequest
-	(*Chunk)(nil),                  // 13: bramble.peer.v1.Chunk
-	(*TagsRequest)(nil),            // 14: bramble.peer.v1.TagsRequest
-	(*TagNamesResponse)(nil),       // 15: bramble.peer.v1.TagNamesResponse
-	(*TagValuesResponse)(nil),      // 16: bramble.peer.v1.TagValuesResponse
-	(*Stats)(nil),                  // 17: bramble.peer.v1.Stats
-	nil,                            // 18: bramble.peer.v1.Query.TagsEntry
-	(*TagNamesResponse_Scope)(nil), // 19: bramble.peer.v1.TagNamesResponse.Scope
+	(*Ring)(nil),                   // 3: bramble.peer.v1.Ring
+	(*Share)(nil),                  // 4: bramble.peer.v1.Share
+	(*StraysRequest)(nil),          // 5: bramble.peer.v1.StraysRequest
+	(*StraysResponse)(nil),         // 6: bramble.peer.v1.StraysResponse
+	(*NewestRequest)(nil),          // 7: bramble.peer.v1.NewestRequest
+	(*HoldsRequest)(nil),           // 8: bramble.peer.v1.HoldsRequest
+	(*HoldsResponse)(nil),          // 9: bramble.peer.v1.HoldsResponse
+	(*FragmentsRequest)(nil),       // 10: bramble.peer.v1.FragmentsRequest
+	(*FragmentsResponse)(nil),      // 11: bramble.peer.v1.FragmentsResponse
+	(*Query)(nil),                  // 12: bramble.peer.v1.Query
+	(*CandidatesRequest)(nil),      // 13: bramble.peer.v1.CandidatesRequest
+	(*CandidatesResponse)(nil),     // 14: bramble.peer.v1.CandidatesResponse
+	(*SearchRequest)(nil),          // 15: bramble.peer.v1.SearchRequest
+	(*SearchResponse)(nil),         // 16: bramble.peer.v1.SearchResponse
+	(*MetricsRequest)(nil),         // 17: bramble.peer.v1.MetricsRequest
+	(*Chunk)(nil),                  // 18: bramble.peer.v1.Chunk
+	(*TagsRequest)(nil),            // 19: bramble.peer.v1.TagsRequest
+	(*TagNamesResponse)(nil),       // 20: bramble.peer.v1.TagNamesResponse
+	(*TagValuesResponse)(nil),      // 21: bramble.peer.v1.TagValuesResponse
+	(*Stats)(nil),                  // 22: bramble.peer.v1.Stats
+	nil,                            // 23: bramble.peer.v1.Query.TagsEntry
+	(*TagNamesResponse_Scope)(nil), // 24: bramble.peer.v1.TagNamesResponse.Scope
 }
 var file_peer_proto_depIdxs = []int32{
-	18, // 0: bramble.peer.v1.Query.tags:type_name -> bramble.peer.v1.Query.TagsEntry
-	7,  // 1: bramble.peer.v1.CandidatesRequest.query:type_name -> bramble.peer.v1.Query
-	0,  // 2: bramble.peer.v1.CandidatesRequest.kind:type_name -> bramble.peer.v1.CandidatesRequest.Kind
-	7,  // 3: bramble.peer.v1.SearchRequest.query:type_name -> bramble.peer.v1.Query
-	7,  // 4: bramble.peer.v1.MetricsRequest.query:type_name -> bramble.peer.v1.Query
-	7,  // 5: bramble.peer.v1.TagsRequest.query:type_name -> bramble.peer.v1.Query
-	19, // 6: bramble.peer.v1.TagNamesResponse.scopes:type_name -> bramble.peer.v1.TagNamesResponse.Scope
-	17, // 7: bramble.peer.v1.TagNamesResponse.stats:type_name -> bramble.peer.v1.Stats
-	17, // 8: bramble.peer.v1.TagValuesResponse.stats:type_name -> bramble.peer.v1.Stats
-	1,  // 9: bramble.peer.v1.Peer.Hello:input_type -> bramble.peer.v1.HelloRequest
-	3,  // 10: bramble.peer.v1.Peer.Holds:input_type -> bramble.peer.v1.HoldsRequest
-	5,  // 11: bramble.peer.v1.Peer.Fragments:input_type -> bramble.peer.v1.FragmentsRequest
-	8,  // 12: bramble.peer.v1.Peer.Candidates:input_type -> bramble.peer.v1.CandidatesRequest
-	10, // 13: bramble.peer.v1.Peer.Search:input_type -> bramble.peer.v1.SearchRequest
-	12, // 14: bramble.peer.v1.Peer.Metrics:input_type -> bramble.peer.v1.MetricsRequest
-	14, // 15: bramble.peer.v1.Peer.TagNames:input_type -> bramble.peer.v1.TagsRequest
-	14, // 16: bramble.peer.v1.Peer.TagValues:input_type -> bramble.peer.v1.TagsRequest
-	2,  // 17: bramble.peer.v1.Peer.Hello:output_type -> bramble.peer.v1.HelloResponse
-	4,  // 18: bramble.peer.v1.Peer.Holds:output_type -> bramble.peer.v1.HoldsResponse
-	6,  // 19: bramble.peer.v1.Peer.Fragments:output_type -> bramble.peer.v1.FragmentsResponse
-	9,  // 20: bramble.peer.v1.Peer.Candidates:output_type -> bramble.peer.v1.CandidatesResponse
-	11, // 21: bramble.peer.v1.Peer.Search:output_type -> bramble.peer.v1.SearchResponse
-	13, // 22: bramble.peer.v1.Peer.Metrics:output_type -> bramble.peer.v1.Chunk
-	15, // 23: bramble.peer.v1.Peer.TagNames:output_type -> bramble.peer.v1.TagNamesResponse
-	16, // 24: bramble.peer.v1.Peer.TagValues:output_type -> bramble.peer.v1.TagValuesResponse
-	17, // [17:25] is the sub-list for method output_type
-	9,  // [9:17] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	3,  // 0: bramble.peer.v1.Share.ring:type_name -> bramble.peer.v1.Ring
+	3,  // 1: bramble.peer.v1.StraysRequest.ring:type_name -> bramble.peer.v1.Ring
+	12, // 2: bramble.peer.v1.NewestRequest.query:type_name -> bramble.peer.v1.Query
+	4,  // 3: bramble.peer.v1.NewestRequest.share:type_name -> bramble.peer.v1.Share
+	23, // 4: bramble.peer.v1.Query.tags:type_name -> bramble.peer.v1.Query.TagsEntry
+	12, // 5: bramble.peer.v1.CandidatesRequest.query:type_name -> bramble.peer.v1.Query
+	0,  // 6: bramble.peer.v1.CandidatesRequest.kind:type_name -> bramble.peer.v1.CandidatesRequest.Kind
+	12, // 7: bramble.peer.v1.SearchRequest.query:type_name -> bramble.peer.v1.Query
+	12, // 8: bramble.peer.v1.MetricsRequest.query:type_name -> bramble.peer.v1.Query
+	4,  // 9: bramble.peer.v1.MetricsRequest.share:type_name -> bramble.peer.v1.Share
+	12, // 10: bramble.peer.v1.TagsRequest.query:type_name -> bramble.peer.v1.Query
+	4,  // 11: bramble.peer.v1.TagsRequest.share:type_name -> bramble.peer.v1.Share
+	24, // 12: bramble.peer.v1.TagNamesResponse.scopes:type_name -> bramble.peer.v1.TagNamesResponse.Scope
+	22, // 13: bramble.peer.v1.TagNamesResponse.stats:type_name -> bramble.peer.v1.Stats
+	22, // 14: bramble.peer.v1.TagValuesResponse.stats:type_name -> bramble.peer.v1.Stats
+	1,  // 15: bramble.peer.v1.Peer.Hello:input_type -> bramble.peer.v1.HelloRequest
+	8,  // 16: bramble.peer.v1.Peer.Holds:input_type -> bramble.peer.v1.HoldsRequest
+	10, // 17: bramble.peer.v1.Peer.Fragments:input_type -> bramble.peer.v1.FragmentsRequest
+	13, // 18: bramble.peer.v1.Peer.Candidates:input_type -> bramble.peer.v1.CandidatesRequest
+	5,  // 19: bramble.peer.v1.Peer.Strays:input_type -> bramble.peer.v1.StraysRequest
+	7,  // 20: bramble.peer.v1.Peer.Newest:input_type -> bramble.peer.v1.NewestRequest
+	15, // 21: bramble.peer.v1.Peer.Search:input_type -> bramble.peer.v1.SearchRequest
+	17, // 22: bramble.peer.v1.Peer.Metrics:input_type -> bramble.peer.v1.MetricsRequest
+	19, // 23: bramble.peer.v1.Peer.TagNames:input_type -> bramble.peer.v1.TagsRequest
+	19, // 24: bramble.peer.v1.Peer.TagValues:input_type -> bramble.peer.v1.TagsRequest
+	2,  // 25: bramble.peer.v1.Peer.Hello:output_type -> bramble.peer.v1.HelloResponse
+	9,  // 26: bramble.peer.v1.Peer.Holds:output_type -> bramble.peer.v1.HoldsResponse
+	11, // 27: bramble.peer.v1.Peer.Fragments:output_type -> bramble.peer.v1.FragmentsResponse
+	14, // 28: bramble.peer.v1.Peer.Candidates:output_type -> bramble.peer.v1.CandidatesResponse
+	6,  // 29: bramble.peer.v1.Peer.Strays:output_type -> bramble.peer.v1.StraysResponse
+	18, // 30: bramble.peer.v1.Peer.Newest:output_type -> bramble.peer.v1.Chunk
+	16, // 31: bramble.peer.v1.Peer.Search:output_type -> bramble.peer.v1.SearchResponse
+	18, // 32: bramble.peer.v1.Peer.Metrics:output_type -> bramble.peer.v1.Chunk
+	20, // 33: bramble.peer.v1.Peer.TagNames:output_type -> bramble.peer.v1.TagNamesResponse
+	21, // 34: bramble.peer.v1.Peer.TagValues:output_type -> bramble.peer.v1.TagValuesResponse
+	25, // [25:35] is the sub-list for method output_type
+	15, // [15:25] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
@@ -1410,7 +1736,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

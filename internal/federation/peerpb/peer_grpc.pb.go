@@ -26,6 +26,8 @@ const (
 	Peer_Holds_FullMethodName      = "/bramble.peer.v1.Peer/Holds"
 	Peer_Fragments_FullMethodName  = "/bramble.peer.v1.Peer/Fragments"
 	Peer_Candidates_FullMethodName = "/bramble.peer.v1.Peer/Candidates"
+	Peer_Strays_FullMethodName     = "/bramble.peer.v1.Peer/Strays"
+	Peer_Newest_FullMethodName     = "/bramble.peer.v1.Peer/Newest"
 	Peer_Search_FullMethodName     = "/bramble.peer.v1.Peer/Search"
 	Peer_Metrics_FullMethodName    = "/bramble.peer.v1.Peer/Metrics"
 	Peer_TagNames_FullMethodName   = "/bramble.peer.v1.Peer/TagNames"
@@ -46,6 +48,10 @@ type PeerClient interface {
 	Fragments(ctx context.Context, in *FragmentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FragmentsResponse], error)
 	// Candidates lists traces that may match, the newest first.
 	Candidates(ctx context.Context, in *CandidatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CandidatesResponse], error)
+	// Strays lists the traces here that are another agent's by a ring.
+	Strays(ctx context.Context, in *StraysRequest, opts ...grpc.CallOption) (*StraysResponse, error)
+	// Newest searches for the newest traces that match by what is here of them.
+	Newest(ctx context.Context, in *NewestRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
 	// Search evaluates a search for given traces.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchResponse], error)
 	// Metrics computes the mergeable sums of a metrics query.
@@ -122,9 +128,38 @@ func (c *peerClient) Candidates(ctx context.Context, in *CandidatesRequest, opts
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_CandidatesClient = grpc.ServerStreamingClient[CandidatesResponse]
 
+func (c *peerClient) Strays(ctx context.Context, in *StraysRequest, opts ...grpc.CallOption) (*StraysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StraysResponse)
+	err := c.cc.Invoke(ctx, Peer_Strays_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) Newest(ctx context.Context, in *NewestRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[2], Peer_Newest_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[NewestRequest, Chunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_NewestClient = grpc.ServerStreamingClient[Chunk]
+
 func (c *peerClient) Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[2], Peer_Search_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[3], Peer_Search_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +178,7 @@ type Peer_SearchClient = grpc.ServerStreamingClient[SearchResponse]
 
 func (c *peerClient) Metrics(ctx context.Context, in *MetricsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[3], Peer_Metrics_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[4], Peer_Metrics_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +207,7 @@ func (c *peerClient) TagNames(ctx context.Context, in *TagsRequest, opts ...grpc
 
 func (c *peerClient) TagValues(ctx context.Context, in *TagsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TagValuesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[4], Peer_TagValues_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[5], Peer_TagValues_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +238,10 @@ type PeerServer interface {
 	Fragments(*FragmentsRequest, grpc.ServerStreamingServer[FragmentsResponse]) error
 	// Candidates lists traces that may match, the newest first.
 	Candidates(*CandidatesRequest, grpc.ServerStreamingServer[CandidatesResponse]) error
+	// Strays lists the traces here that are another agent's by a ring.
+	Strays(context.Context, *StraysRequest) (*StraysResponse, error)
+	// Newest searches for the newest traces that match by what is here of them.
+	Newest(*NewestRequest, grpc.ServerStreamingServer[Chunk]) error
 	// Search evaluates a search for given traces.
 	Search(*SearchRequest, grpc.ServerStreamingServer[SearchResponse]) error
 	// Metrics computes the mergeable sums of a metrics query.
@@ -232,6 +271,12 @@ func (UnimplementedPeerServer) Fragments(*FragmentsRequest, grpc.ServerStreaming
 }
 func (UnimplementedPeerServer) Candidates(*CandidatesRequest, grpc.ServerStreamingServer[CandidatesResponse]) error {
 	return status.Error(codes.Unimplemented, "method Candidates not implemented")
+}
+func (UnimplementedPeerServer) Strays(context.Context, *StraysRequest) (*StraysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Strays not implemented")
+}
+func (UnimplementedPeerServer) Newest(*NewestRequest, grpc.ServerStreamingServer[Chunk]) error {
+	return status.Error(codes.Unimplemented, "method Newest not implemented")
 }
 func (UnimplementedPeerServer) Search(*SearchRequest, grpc.ServerStreamingServer[SearchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Search not implemented")
@@ -324,6 +369,35 @@ func _Peer_Candidates_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_CandidatesServer = grpc.ServerStreamingServer[CandidatesResponse]
 
+func _Peer_Strays_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StraysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Strays(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Strays_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Strays(ctx, req.(*StraysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Peer_Newest_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(NewestRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PeerServer).Newest(m, &grpc.GenericServerStream[NewestRequest, Chunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_NewestServer = grpc.ServerStreamingServer[Chunk]
+
 func _Peer_Search_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(SearchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -391,6 +465,10 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Peer_Holds_Handler,
 		},
 		{
+			MethodName: "Strays",
+			Handler:    _Peer_Strays_Handler,
+		},
+		{
 			MethodName: "TagNames",
 			Handler:    _Peer_TagNames_Handler,
 		},
@@ -404,6 +482,11 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Candidates",
 			Handler:       _Peer_Candidates_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Newest",
+			Handler:       _Peer_Newest_Handler,
 			ServerStreams: true,
 		},
 		{

@@ -47,6 +47,22 @@ func newPart(rows store.Batch, lo, hi, n int) *Part {
 // Info describes the part.
 func (p *Part) Info() store.PartInfo { return p.info }
 
+// EachTrace implements store.TraceLister, in order of appearance.
+func (p *Part) EachTrace(_ context.Context, first int, f func(spanid.TraceID)) (n int, err error) {
+	seen := map[spanid.TraceID]bool{}
+	for i := range p.rows.Spans {
+		id := p.rows.Spans[i].TraceID
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		if n++; n > first {
+			f(id)
+		}
+	}
+	return n, nil
+}
+
 // values returns what row has in the column.
 func (p *Part) values(row int, c store.Column) []store.Value {
 	if c == store.Intrinsic(store.ResourceRef) {

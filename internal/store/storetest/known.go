@@ -2,9 +2,11 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/spansize"
 	"github.com/bramble-tracing/bramble/internal/store"
 )
@@ -16,12 +18,55 @@ func (c *partCheck) known(columns []store.Column) {
 	lister, _ := c.part.(store.Lister)
 	ranger, _ := c.part.(store.Ranger)
 	c.sizes()
+	c.traces()
 	for _, col := range columns {
 		if lister != nil {
 			c.distinct(lister, col)
 		}
 		if ranger != nil {
 			c.ranges(ranger, col)
+		}
+	}
+}
+
+// traces compares the list of traces with those that rows have: it may have more, and begins anywhere.
+func (c *partCheck) traces() {
+	c.t.Helper()
+	lister, ok := c.part.(store.TraceLister)
+	if !ok {
+		return
+	}
+	var listed []spanid.TraceID
+	n, err := lister.EachTrace(c.t.Context(), 0, func(id spanid.TraceID) { listed = append(listed, id) })
+	if errors.Is(err, store.ErrUnsupported) {
+		return
+	}
+	require.NoError(c.t, err)
+	require.Len(c.t, listed, n)
+	for first := range n + 2 {
+		var rest []spanid.TraceID
+		got, err := lister.EachTrace(c.t.Context(), first, func(id spanid.TraceID) { rest = append(rest, id) })
+		require.NoError(c.t, err)
+		require.Equal(c.t, n, got)
+		require.True(c.t, slices.Equal(listed[min(first, n):], rest), "%s lists other traces from %d on", c.info.ID, first)
+		if first == 3 {
+			break // Not for thousands.
+		}
+	}
+	set := map[spanid.TraceID]bool{}
+	for _, id := range listed {
+		require.False(c.t, set[id], "%s lists trace %s twice", c.info.ID, id)
+		set[id] = true
+	}
+	for g := range c.info.Granules() {
+		for _, v := range c.column(g, store.Intrinsic(store.SpanTraceID)) {
+			var id spanid.TraceID
+			if v.Str != "" { // Of the id zero, which has no digits.
+				var err error
+				id, err = spanid.ParseTraceID(v.Str)
+				require.NoError(c.t, err)
+			}
+			require.True(c.t, set[id], "%s has spans of trace %s, which is not listed", c.info.ID, id)
 		}
 	}
 }

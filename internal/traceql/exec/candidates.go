@@ -41,6 +41,7 @@ func Candidates(ctx context.Context, view store.View, q *plan.Query, o SearchOpt
 	}
 	r := newRun(ctx, view, o.Budget)
 	defer r.meter.close()
+	r.only = o.Only
 	out := &CandidateList{}
 	if q.Search.ConstFalse() {
 		return out, r.err()
@@ -199,6 +200,7 @@ func MetricsCandidates(ctx context.Context, view store.View, q *plan.Query, o Me
 	}
 	r := newRun(ctx, view, o.Budget)
 	defer r.meter.close()
+	r.only = o.Only
 	all := TraceSet{}
 	for _, m := range q.Metrics {
 		if !metricsNeedTraces(m) || m.Pipeline.ConstFalse() {
@@ -236,6 +238,7 @@ func (o *TagOptions) NamesNeedTraces(a *ast.Attr) bool {
 func TagCandidates(ctx context.Context, view store.View, o TagOptions) ([]spanid.TraceID, error) {
 	r := newRun(ctx, view, o.Budget)
 	defer r.meter.close()
+	r.only = o.Only
 	c := &cond{op: plan.True}
 	if o.Filter != nil {
 		c = compile(o.Filter.Cond, newColumns())
@@ -276,7 +279,7 @@ func (t TraceSet) list() []spanid.TraceID {
 
 // without unmarks the rows of traces that are to be skipped.
 func (r *run) without(s spot, sel *store.Bitmap) error {
-	if len(r.skip) == 0 || !sel.Any() {
+	if len(r.skip) == 0 && r.only == nil || !sel.Any() {
 		return nil
 	}
 	ids, err := r.traceIDs(s, sel)
@@ -285,7 +288,9 @@ func (r *run) without(s spot, sel *store.Bitmap) error {
 	}
 	i := 0
 	for row := range sel.Rows() {
-		if _, ok := r.skip[ids[i]]; ok {
+		_, skipped := r.skip[ids[i]]
+		_, wanted := r.only[ids[i]]
+		if skipped || r.only != nil && !wanted {
 			sel.Clear(row)
 		}
 		i++

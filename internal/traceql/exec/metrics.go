@@ -26,6 +26,7 @@ type MetricsOptions struct {
 	Exemplars  int           // At most this many; 0 means MaxExemplars, below 0 none. A hint wins (E-82).
 	Slice      Slice         // Only spans in these buckets are counted; not for compare.
 	Skip       TraceSet      // Traces that are counted elsewhere; see MetricsCandidates.
+	Only       TraceSet      // If not nil, the traces that MetricsCandidates is about.
 	Budget     *memlimit.Budget
 }
 

@@ -38,6 +38,7 @@ type run struct {
 	split store.TraceSet
 	meter *meter
 	skip  TraceSet // Traces whose spans do not count.
+	only  TraceSet // If not nil, those whose spans alone count.
 
 	catalogue catalogue
 	indexes   []partIndex

@@ -242,11 +242,11 @@ func (r *run) traceCodes(s spot, sel *store.Bitmap) (codes []uint32, ids []spani
 	codes = make([]uint32, n)
 	last := ""
 	for i := range n {
-		if text := v.At(i).Str; text != last {
+		if text := v.At(i).Str; i == 0 || text != last { // The id zero has no digits.
 			last = text
 			ids = append(ids, parseShort(text))
 		}
-		codes[i] = uint32(len(ids) - 1) //nolint:gosec // At most one per row; an id is never empty.
+		codes[i] = uint32(len(ids) - 1) //nolint:gosec // At most one per row.
 	}
 	return codes, ids, nil
 }

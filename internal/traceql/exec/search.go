@@ -25,6 +25,8 @@ type SearchOptions struct {
 	Start, End      int64            // Unix nanoseconds; a trace must overlap the range. 0 leaves an end open.
 	Budget          *memlimit.Budget // Of this query; nil means no limit.
 	Progress        *SearchProgress  // Of what is known early; may be nil.
+	Skip            TraceSet         // Traces that are not searched.
+	Only            TraceSet         // If not nil, the traces that Candidates is about.
 }
 
 // RootNotReceived is what results show for a trace whose root span, or whose root's service, is unknown (S-30).
@@ -77,6 +79,7 @@ func Search(ctx context.Context, view store.View, q *plan.Query, o SearchOptions
 	}
 	r := newRun(ctx, view, o.Budget)
 	defer r.meter.close()
+	r.skip = o.Skip
 	if err := r.err(); err != nil {
 		return nil, err
 	}

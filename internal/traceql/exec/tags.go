@@ -20,6 +20,7 @@ type TagOptions struct {
 	Limit      int          // Names per scope, or values; 0 means no limit.
 	MaxBytes   int          // Of all names or values; 0 means no limit. The rest is cut off silently (G-06).
 	Skip       TraceSet     // Traces that are looked at elsewhere; see TagCandidates.
+	Only       TraceSet     // If not nil, the traces that TagCandidates is about.
 	Budget     *memlimit.Budget
 }
 

@@ -245,6 +245,26 @@ func (b *Block) TraceRows(ctx context.Context, id spanid.TraceID, dst []uint32) 
 	return dst, nil
 }
 
+// EachTrace implements store.TraceLister, in the order of ids.
+func (b *Block) EachTrace(ctx context.Context, first int, f func(spanid.TraceID)) (n int, err error) {
+	defer b.contain(&err)
+	var buf []index.Trace
+	for p := 0; p < b.traces.Pages() && first < b.traces.Len(); p++ {
+		if err := ctx.Err(); err != nil {
+			return 0, fmt.Errorf("list the traces of block %s: %w", b.meta.ID, err)
+		}
+		if buf, err = b.traces.Page(p, buf[:0]); err != nil {
+			return 0, err
+		}
+		for i := range buf {
+			if n++; n > first {
+				f(buf[i].ID)
+			}
+		}
+	}
+	return b.traces.Len(), nil
+}
+
 // MayHaveTrace reports false only if the block has no span of the trace, without reading anything.
 func (b *Block) MayHaveTrace(id spanid.TraceID) bool { return b.traces.MayHave(id) }
 

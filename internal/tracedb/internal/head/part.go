@@ -259,6 +259,19 @@ func (p *Part) HasTrace(id spanid.TraceID) bool {
 // Traces returns the number of distinct traces.
 func (p *Part) Traces() int { return int(p.s.traces) }
 
+// EachTrace implements store.TraceLister, in order of appearance.
+func (p *Part) EachTrace(ctx context.Context, first int, f func(spanid.TraceID)) (n int, err error) {
+	n = p.Traces()
+	for i := first; i < n; i++ {
+		if i%4096 == 0 && ctx.Err() != nil {
+			return 0, fmt.Errorf("list the traces of %s: %w", p.h.id, ctx.Err())
+		}
+		id, _ := p.TraceAt(i)
+		f(id)
+	}
+	return n, nil
+}
+
 // TraceAt returns the i-th trace in order of appearance and its first row.
 func (p *Part) TraceAt(i int) (id spanid.TraceID, firstRow uint32) {
 	row := p.h.traces.first.at(i)
