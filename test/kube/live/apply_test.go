@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -100,6 +101,17 @@ func TestApply(t *testing.T) {
 			}
 		})
 	}
+	t.Run("doctor and alias", func(t *testing.T) {
+		p.Namespace(t, "monitoring", "restricted")
+		needed(t, p, rendered.Overlay(t, "laptop"), "restricted")
+		for _, u := range append(rendered.Directory(t, "doctor"), rendered.Directory(t, "applications", "alias")...) {
+			require.NoError(t, p.Apply(t.Context(), u, true), rendered.ID(u))
+			if u.GetKind() == "Job" {
+				template := rendered.Typed[batchv1.Job](t, u).Spec.Template
+				assert.NoError(t, dryCreate(t, p, &template, "restricted"))
+			}
+		}
+	})
 	t.Run("a misspelt field is refused", func(t *testing.T) {
 		for _, u := range rendered.Overlay(t, "laptop") {
 			if u.GetKind() == "DaemonSet" {
@@ -110,10 +122,16 @@ func TestApply(t *testing.T) {
 	})
 }
 
-// dryPod makes a pod from the DaemonSet's template. Its objects that the pod needs are made for real.
+// dryPod makes a pod from the DaemonSet's template.
 func dryPod(t *testing.T, p *plane.Plane, objects []*unstructured.Unstructured, namespace string) error {
 	t.Helper()
-	ds := rendered.DaemonSet(t, objects)
+	needed(t, p, objects, namespace)
+	return dryCreate(t, p, &rendered.DaemonSet(t, objects).Spec.Template, namespace)
+}
+
+// needed makes the objects that admission of the agent's pods looks at.
+func needed(t *testing.T, p *plane.Plane, objects []*unstructured.Unstructured, namespace string) {
+	t.Helper()
 	for _, u := range objects {
 		if kind := u.GetKind(); kind == "PriorityClass" || kind == "ServiceAccount" {
 			u = u.DeepCopy()
@@ -123,9 +141,14 @@ func dryPod(t *testing.T, p *plane.Plane, objects []*unstructured.Unstructured, 
 			require.NoError(t, p.Apply(t.Context(), u, false), rendered.ID(u))
 		}
 	}
+}
+
+// dryCreate makes a pod from a template without storing it. Another error than PodSecurity's ends the test.
+func dryCreate(t *testing.T, p *plane.Plane, template *corev1.PodTemplateSpec, namespace string) error {
+	t.Helper()
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "bramble-", Namespace: namespace, Labels: ds.Spec.Template.Labels, Annotations: ds.Spec.Template.Annotations},
-		Spec:       ds.Spec.Template.Spec,
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "bramble-", Namespace: namespace, Labels: template.Labels, Annotations: template.Annotations},
+		Spec:       template.Spec,
 	}
 	_, err := p.Client.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	if err != nil && !strings.Contains(err.Error(), "PodSecurity") {

@@ -19,6 +19,12 @@ func Overlay(t testing.TB, name string) []*unstructured.Unstructured {
 	return kustomize(t, filesys.MakeFsOnDisk(), harness.Root(t, "manifests", "overlays", name))
 }
 
+// Directory builds a directory of manifests, such as doctor.
+func Directory(t testing.TB, path ...string) []*unstructured.Unstructured {
+	t.Helper()
+	return kustomize(t, filesys.MakeFsOnDisk(), harness.Root(t, append([]string{"manifests"}, path...)...))
+}
+
 // Components builds manifests/base with components of manifests/components on top, in their order, and then patches in
 // the form of kustomize's `patches`.
 func Components(t testing.TB, components []string, patches ...string) []*unstructured.Unstructured {
