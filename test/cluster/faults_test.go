@@ -48,8 +48,13 @@ func slow(t *testing.T, b *harness.Bramble, d time.Duration) {
 // no acknowledged span is missing then.
 func TestFaults(t *testing.T) {
 	c := harness.StartCluster(t, 3, harness.Config{Files: []string{"config/cluster.yaml"}, Overlay: quiet})
+	testFaults(t, c, faults)
+}
+
+func testFaults(t *testing.T, c *harness.Cluster, list []fault) {
+	t.Helper()
 	l := startLoad(t, c)
-	for _, f := range faults {
+	for _, f := range list {
 		t.Run(f.name, func(t *testing.T) { underFault(t, c, l, f) })
 	}
 	l.end()

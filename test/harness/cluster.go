@@ -30,6 +30,25 @@ type Cluster struct{ Agents []*Bramble }
 // the receiver otlp/peer and the connector trace_owner, spans go to their owners.
 func StartCluster(tb testing.TB, n int, cfg Config) *Cluster {
 	tb.Helper()
+	places := make([]Place, n)
+	for i := range places {
+		places[i] = Place{Host: fmt.Sprintf("127.0.0.%d", i+1)}
+	}
+	return StartClusterAt(tb, places, cfg)
+}
+
+// Place is where an agent of a cluster runs.
+type Place struct {
+	// Host is where its peers reach it.
+	Host string
+	// Wrap, if set, is the Wrap of Config that makes Host one of the agent's own addresses. The agent has all its listeners
+	// there then, and on 127.0.0.1 otherwise.
+	Wrap []string
+}
+
+// StartClusterAt is StartCluster with an agent at each place.
+func StartClusterAt(tb testing.TB, places []Place, cfg Config) *Cluster {
+	tb.Helper()
 	questions, spans := FreePort(tb), FreePort(tb)
 	merged := tree{}
 	for _, f := range cfg.Files {
@@ -39,12 +58,15 @@ func StartCluster(tb testing.TB, n int, cfg Config) *Cluster {
 		merge(merged, readConfig(tb, f))
 	}
 	var peers []any
-	for i := range n {
-		peers = append(peers, fmt.Sprintf("127.0.0.%d:%d", i+1, questions))
+	for _, p := range places {
+		peers = append(peers, fmt.Sprintf("%s:%d", p.Host, questions))
 	}
 	c := &Cluster{}
-	for i := range n {
+	for i, p := range places {
 		one := cfg
+		if p.Wrap != nil {
+			one.Host, one.Wrap = p.Host, p.Wrap
+		}
 		one.Overlay = Set(
 			"extensions::trace_query::peers::node", fmt.Sprintf("node-%d", i+1),
 			"extensions::trace_query::peers::server::endpoint", peers[i],
@@ -55,7 +77,7 @@ func StartCluster(tb testing.TB, n int, cfg Config) *Cluster {
 			set(one.Overlay, false, "extensions", "trace_query", "peers", "dns", "enabled")
 		}
 		if has(merged, []string{"connectors", "trace_owner"}) {
-			set(one.Overlay, fmt.Sprintf("127.0.0.%d:%d", i+1, spans), "receivers", "otlp/peer", "protocols", "grpc", "endpoint")
+			set(one.Overlay, fmt.Sprintf("%s:%d", p.Host, spans), "receivers", "otlp/peer", "protocols", "grpc", "endpoint")
 			set(one.Overlay, spans, "connectors", "trace_owner", "port")
 		}
 		more := maps.Clone(cfg.Overlay)

@@ -30,7 +30,7 @@ extensions:
   health_check: {endpoint: "${env:POD_IP}:13133"}
 `, `yaml:
 service: {telemetry: {metrics: {readers: [{pull: {exporter: {prometheus: {host: 0.0.0.0, port: 8888, without_units: true}}}}]}}}
-`}, data)
+`}, data, "127.0.0.1")
 
 	var got []string
 	for key, addr := range l.addrs {

@@ -67,8 +67,8 @@ type layout struct {
 	addrs   map[string]string // by the path of the listener's component and protocol, joined by "::"
 }
 
-// newLayout reads the configurations and gives every listener a free port and every directory a place below data.
-func newLayout(tb testing.TB, files []string, data string) layout {
+// newLayout reads the configurations and gives every listener a free port of the host and every directory a place below data.
+func newLayout(tb testing.TB, files []string, data, host string) layout {
 	tb.Helper()
 	merged := tree{}
 	for _, f := range files {
@@ -82,7 +82,7 @@ func newLayout(tb testing.TB, files []string, data string) layout {
 				if li.needs != nil && !has(cfg, li.needs) {
 					continue
 				}
-				addr := FreeAddr(tb)
+				addr := net.JoinHostPort(host, strconv.Itoa(FreePort(tb)))
 				set(l.overlay, addr, append([]string{class, id}, li.path...)...)
 				key := append([]string{class, id}, li.path[:len(li.path)-1]...)
 				l.addrs[strings.Join(key, "::")] = addr

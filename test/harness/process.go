@@ -41,6 +41,8 @@ type Config struct {
 	Data string
 	// ReadyByLog waits for the log to say that everything is ready instead of asking the query port, which may want TLS.
 	ReadyByLog bool
+	// Host is the address that listeners are on, 127.0.0.1 by default. Wrap must make it one of the process's.
+	Host string
 	// Wrap is put in front of the binary's command line, for example to limit its resources.
 	Wrap []string
 }
@@ -157,7 +159,7 @@ func prepare(tb testing.TB, cfg Config) *Bramble {
 		}
 		files = append(files, f)
 	}
-	l := newLayout(tb, files, b.Data)
+	l := newLayout(tb, files, b.Data, cmp.Or(cfg.Host, "127.0.0.1"))
 	b.addrs = l.addrs
 	for _, f := range append(files, l.argument(tb, cfg.Overlay)) {
 		b.args = append(b.args, "--config", f)
