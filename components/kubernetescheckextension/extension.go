@@ -117,9 +117,9 @@ func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (1 - share + 2*share*rand.Float64()))
 }
 
-// tell publishes the checks and logs what is new about them.
+// tell publishes the checks and logs what is new about them. The board is last: who sees it there finds it in the log, too.
 func (e *checkExtension) tell(checks []selfcheck.Check) {
-	e.source.Report(checks...)
+	defer e.source.Report(checks...)
 	before := map[string]selfcheck.State{}
 	last := e.last.Swap(&checks)
 	if last != nil {

@@ -38,7 +38,7 @@ type doctor struct {
 	clocks []clock
 	// gone are the names that do not resolve; written before anything else runs.
 	gone map[string]bool
-	// sends are the protocols by which spans can be sent; agent is what the agent says of itself.
+	// sends are the protocols by which spans can be sent, query whether the query port answers.
 	sends map[string]bool
 	query bool
 }
