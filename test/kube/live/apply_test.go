@@ -1,6 +1,7 @@
 package live
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/bramble-tracing/bramble/test/harness"
 	"github.com/bramble-tracing/bramble/test/kube/plane"
 	"github.com/bramble-tracing/bramble/test/kube/rendered"
 )
@@ -101,6 +103,19 @@ func TestApply(t *testing.T) {
 			}
 		})
 	}
+	t.Run("kubectl", func(t *testing.T) { // as users do
+		kubectl, err := exec.LookPath("kubectl")
+		if err != nil {
+			t.Skip("kubectl is not installed")
+		}
+		for _, dir := range []string{"overlays/laptop", "overlays/single-node", "overlays/cluster", "overlays/cluster-forward", "overlays/production", "doctor"} {
+			cmd := exec.CommandContext(t.Context(), kubectl, "--kubeconfig", p.Kubeconfig(), "--cache-dir", t.TempDir(), "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", harness.Root(t, "manifests", dir))
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s: %s", dir, out)
+			assert.Contains(t, string(out), "serverside-applied (server dry run)")
+			assert.NotContains(t, string(out), "Warning", dir)
+		}
+	})
 	t.Run("doctor and alias", func(t *testing.T) {
 		p.Namespace(t, "monitoring", "restricted")
 		needed(t, p, rendered.Overlay(t, "laptop"), "restricted")

@@ -90,7 +90,7 @@ func Start(t testing.TB, flags ...string) *Plane {
 		return err
 	})
 	p.writeKubeconfig(t)
-	p.run(t, binary, "kube-controller-manager", "--kubeconfig="+p.path("admin.kubeconfig"), "--bind-address=127.0.0.1", "--secure-port=0",
+	p.run(t, binary, "kube-controller-manager", "--kubeconfig="+p.Kubeconfig(), "--bind-address=127.0.0.1", "--secure-port=0",
 		"--root-ca-file="+p.path("ca.crt"), "--use-service-account-credentials=false", "--leader-elect=false", "--controllers="+controllers)
 	return p
 }
@@ -150,7 +150,10 @@ exec "$@"`
 	return []string{"unshare", "--mount", "sh", "-c", script, dir}, []string{"KUBERNETES_SERVICE_HOST=" + p.Host, "KUBERNETES_SERVICE_PORT=" + p.Port}
 }
 
-// writeKubeconfig is for kube-controller-manager.
+// Kubeconfig returns the path of an administrator's kubeconfig.
+func (p *Plane) Kubeconfig() string { return p.path("admin.kubeconfig") }
+
+// writeKubeconfig is for kube-controller-manager and kubectl.
 func (p *Plane) writeKubeconfig(t testing.TB) {
 	t.Helper()
 	text := strings.NewReplacer("SERVER", p.Admin.Host, "DIR", p.dir).Replace(`
@@ -161,5 +164,5 @@ users: [{name: u, user: {client-certificate: DIR/admin.crt, client-key: DIR/admi
 contexts: [{name: c, context: {cluster: c, user: u}}]
 current-context: c
 `)
-	require.NoError(t, os.WriteFile(p.path("admin.kubeconfig"), []byte(text), 0o600))
+	require.NoError(t, os.WriteFile(p.Kubeconfig(), []byte(text), 0o600))
 }
