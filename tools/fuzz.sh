@@ -6,7 +6,7 @@ ran=0
 while IFS=: read -r file target; do
 	dir=./$(dirname "$file")
 	echo "fuzz $dir $target"
-	go test -run '^$' -fuzz "^${target}\$" -fuzztime "$time" "$dir"
+	go test -run '^$' -fuzz "^${target}\$" -fuzztime "$time" -fuzzminimizetime 1s "$dir"
 	ran=$((ran + 1))
 done < <(grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' internal components exporters processors 2>/dev/null |
 	sed 's/func //' | sort)

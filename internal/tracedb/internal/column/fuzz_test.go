@@ -104,6 +104,88 @@ func FuzzFile(f *testing.F) {
 	})
 }
 
+// FuzzReadChunk copies the chunks of arbitrary bytes, as a table whose footer and page indexes have the right sums, to
+// another table. What could be copied without an error holds what the original does.
+func FuzzReadChunk(f *testing.F) {
+	cols := newTestColumns(rand.New(rand.NewPCG(6, 6)), 100)
+	data, l, _ := writeTable(f, cols, 100, 1)
+	f.Add(data, uint32(l.IndexOffset))
+	f.Add([]byte("PAR1PAR1PAR1PAR1PAR1"), uint32(4))
+	unzip, err := NewDecompressor(1)
+	require.NoError(f, err)
+	specs := func(name string) (Spec, bool) {
+		for i := range cols {
+			if cols[i].spec.Name == name {
+				return cols[i].spec, true
+			}
+		}
+		return Spec{}, false
+	}
+	f.Fuzz(func(t *testing.T, data []byte, index uint32) {
+		l, ok := layoutOf(data, index)
+		if !ok {
+			return
+		}
+		file, err := Open(bytes.NewReader(data), "fuzz", l, unzip, specs)
+		for g := 0; err == nil && g < file.Groups(); g++ {
+			for col := 0; err == nil && col < file.Columns(); col++ {
+				if file.specs[col].Name == "" || file.GroupRows(g) > store.GranuleRows {
+					continue
+				}
+				var c Chunk
+				if err = file.ReadChunk(g, col, &c); err == nil {
+					copyAndCompare(t, file, g, col, &c, unzip, specs)
+				}
+			}
+		}
+		if _, ok := errors.AsType[*store.CorruptionError](err); err != nil && !ok {
+			t.Fatalf("not a corruption error: %v", err)
+		}
+	})
+}
+
+// copyAndCompare writes a chunk to a table of its own. If its values can be decoded there they are those of the original.
+func copyAndCompare(t *testing.T, src *File, g, col int, c *Chunk, unzip *Decompressor, specs func(string) (Spec, bool)) {
+	t.Helper()
+	var buf bytes.Buffer
+	w := NewFileWriter(&buf)
+	w.AddColumn(src.specs[col])
+	w.BeginGroup([]int{src.GroupRows(g)})
+	if err := w.WriteChunk(0, 0, c); err != nil {
+		return // It does not fit the row group, which the writer sees.
+	}
+	l, err := w.Finish()
+	require.NoError(t, err)
+	copied, err := Open(bytes.NewReader(buf.Bytes()), "copy", l, unzip, specs)
+	if err != nil {
+		return
+	}
+	want, err := granuleOf(src, g, col)
+	if err != nil {
+		return
+	}
+	got, err := granuleOf(copied, 0, 0)
+	require.NoError(t, err, "what can be read of the original can be of the copy")
+	for r := range src.GroupRows(g) {
+		i, j := want.Index(r), got.Index(r)
+		require.Equal(t, i, j)
+		if i >= 0 {
+			require.Equal(t, want.Value(i), got.Value(j))
+		}
+	}
+}
+
+func granuleOf(f *File, g, col int) (*Values, error) {
+	var dict *Dict
+	if f.HasDict(g, col) {
+		var err error
+		if dict, err = f.Dict(g, col); err != nil {
+			return nil, err
+		}
+	}
+	return f.Granule(g, col, 0, f.GroupRows(g), dict)
+}
+
 // FuzzPage decodes arbitrary bytes as a page that passed its checksum.
 func FuzzPage(f *testing.F) {
 	for typ := Bool; typ <= Fixed; typ++ {
