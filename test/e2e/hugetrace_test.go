@@ -27,8 +27,8 @@ func TestHugeTrace(t *testing.T) {
 	spans, limit := 50_000, 2_000_000
 	overlay := harness.Set("extensions::trace_query::limits::max_trace_bytes", limit, "extensions::trace_query::limits::timeout", "5m")
 	if os.Getenv("BRAMBLE_FULL") != "" {
-		spans, limit = 1_000_000, 50_000_000
-		overlay = harness.Set("extensions::trace_query::limits::timeout", "5m") // 50 MB is the default.
+		spans, limit = 1_000_000, 50<<20
+		overlay = harness.Set("extensions::trace_query::limits::timeout", "5m") // The limit is the default.
 	}
 	b := harness.Start(t, harness.Config{Files: []string{"config/local.yaml"}, Overlay: overlay})
 	id := spanid.TraceID{0xab, 15: 1}
