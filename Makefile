@@ -132,6 +132,12 @@ bench: build ## ingest and query benchmarks of the whole process, pii and trace_
 	@echo "--- pii beside contrib's redaction processor"; go test -run '^$$' -bench . -benchmem ./processors/piiprocessor
 	@echo "--- trace_metrics beside contrib's span_metrics and service_graph"; go test -run '^$$' -bench BesideContrib -benchmem ./components/tracemetricsconnector
 
+.PHONY: bench-engine
+bench-engine: ## the engine alone: a span to level 1, what merging takes from appends and queries, replay, 1 to 20 million spans
+	go test -run '^$$' -bench 'Engine|Replay' -benchtime 3x ./internal/tracedb
+	go test -run '^$$' -bench Interference -benchtime 10x ./internal/tracedb
+	go run ./bench/scale -svg bench/scale.svg
+
 .PHONY: bench-go
 bench-go: ## Go benchmarks of the packages
 	go test -run '^$$' -bench . -benchmem ./internal/... ./processors/... ./components/...

@@ -7,11 +7,11 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -24,8 +24,9 @@ import (
 func main() {
 	spans := flag.Int("spans", 20_000_000, "spans to store")
 	dir := flag.String("data", "", "data directory, kept; empty for a temporary one")
+	svg := flag.String("svg", "", "file for a graph")
 	flag.Parse()
-	if err := run(*spans, *dir); err != nil {
+	if err := run(*spans, *dir, *svg); err != nil {
 		fmt.Fprintln(os.Stderr, "scale:", err)
 		os.Exit(1)
 	}
@@ -94,7 +95,7 @@ func (r *round) move(salt uint64, by time.Duration) {
 	}
 }
 
-func run(total int, dir string) error {
+func run(total int, dir, svg string) error {
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "bramble-scale-")
 		if err != nil {
@@ -113,7 +114,7 @@ func run(total int, dir string) error {
 	}
 	r := generate()
 	s := scale{ctx: ctx, db: db, rng: rand.New(rand.NewPCG(1, 1))}
-	fmt.Println("| spans | store µs | merge µs | B/span | blocks | trace by id µs | scan ns/span |")
+	fmt.Println("| spans | store µs | merge µs | B/span | blocks | trace by id µs, first / again | scan ns/span, first / again |")
 	fmt.Println("|---|---|---|---|---|---|---|")
 	r.move(0, time.Duration(now.UnixNano()))
 	next := 1_000_000
@@ -138,6 +139,11 @@ func run(total int, dir string) error {
 	if err := s.report(); err != nil {
 		return err
 	}
+	if svg != "" {
+		if err := os.WriteFile(svg, graph(s.points), 0o600); err != nil {
+			return err
+		}
+	}
 	return db.Close(ctx)
 }
 
@@ -150,6 +156,14 @@ type scale struct {
 	storing, merging       time.Duration
 	sinceStore, sinceMerge time.Duration
 	ids                    []spanid.TraceID
+	points                 []point
+}
+
+// point is a line of the table. Times are of CPU: µs a span, µs a trace, ns a span.
+type point struct {
+	spans                            float64 // millions
+	store, merge                     float64
+	byID, byIDAgain, scan, scanAgain float64
 }
 
 // store appends a round and waits until it is a block.
@@ -190,14 +204,45 @@ func (s *scale) report() error {
 	defer v.Release()
 	const reads = 64 // Different ones, whose granules are mostly not in the cache.
 	s.rng.Shuffle(len(s.ids), func(a, b int) { s.ids[a], s.ids[b] = s.ids[b], s.ids[a] })
-	begin := cpu()
-	for _, id := range s.ids[:reads] {
-		if _, err := v.Trace(s.ctx, id, 0); err != nil {
+	byIDs := func() (time.Duration, error) {
+		runtime.GC() // What was stored before is not what reads cost.
+		begin := cpu()
+		for _, id := range s.ids[:reads] {
+			if _, err := v.Trace(s.ctx, id, 0); err != nil {
+				return 0, err
+			}
+		}
+		return (cpu() - begin) / reads, nil
+	}
+	var p point
+	for _, to := range []*float64{&p.byID, &p.byIDAgain} {
+		took, err := byIDs()
+		if err != nil {
 			return err
 		}
+		*to = us(took)
 	}
-	byID := (cpu() - begin) / reads
-	begin = cpu()
+	for _, to := range []*float64{&p.scan, &p.scanAgain} {
+		took, err := s.scan(v)
+		if err != nil {
+			return err
+		}
+		*to = float64(took.Nanoseconds()) / float64(s.spans)
+	}
+	st := s.db.Stats()
+	n := float64(s.spans - s.since)
+	p.spans, p.store, p.merge = float64(s.spans)/1e6, us(s.storing-s.sinceStore)/n, us(s.merging)/float64(s.spans)
+	s.points = append(s.points, p)
+	fmt.Printf("| %.1f M | %.2f | %.2f (%.2f in all) | %.1f | %d | %.0f / %.0f | %.2f / %.2f |\n", p.spans, p.store, us(s.merging-s.sinceMerge)/n, p.merge,
+		float64(st.BlockBytes)/float64(s.spans), st.Blocks, p.byID, p.byIDAgain, p.scan, p.scanAgain)
+	s.since, s.sinceStore, s.sinceMerge = s.spans, s.storing, s.merging
+	return nil
+}
+
+// scan looks at a column of all spans.
+func (s *scale) scan(v store.View) (time.Duration, error) {
+	runtime.GC()
+	begin := cpu()
 	p := &store.Predicate{
 		Column: store.Column{Scope: store.ScopeSpan, Name: "http.response.status_code"}, Op: store.OpGe,
 		Values: []store.Value{store.Int(500)},
@@ -213,22 +258,16 @@ func (s *scale) report() error {
 			var sel store.Bitmap
 			sel.Fill(info.GranuleLen(g))
 			if err := part.Filter(s.ctx, g, p, &sel); err != nil {
-				return err
+				return 0, err
 			}
 			found += sel.Count()
 		}
 	}
-	scan := cpu() - begin
+	took := cpu() - begin
 	if rows != s.spans || found == 0 {
-		return errors.Join(fmt.Errorf("%d spans are stored and %d are there, %d match", s.spans, rows, found))
+		return 0, fmt.Errorf("%d spans are stored and %d are there, %d match", s.spans, rows, found)
 	}
-	st := s.db.Stats()
-	n := float64(s.spans - s.since)
-	fmt.Printf("| %.1f M | %.2f | %.2f (%.2f in all) | %.1f | %d | %.0f | %.2f |\n", float64(s.spans)/1e6,
-		us(s.storing-s.sinceStore)/n, us(s.merging-s.sinceMerge)/n, us(s.merging)/float64(s.spans),
-		float64(st.BlockBytes)/float64(s.spans), st.Blocks, us(byID), float64(scan.Nanoseconds())/float64(rows))
-	s.since, s.sinceStore, s.sinceMerge = s.spans, s.storing, s.merging
-	return nil
+	return took, nil
 }
 
 func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
