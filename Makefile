@@ -84,7 +84,7 @@ run: build ## build, start with config/local.yaml and print where to look
 test: build build/telemetrygen ## all tests: unit, race, leaks, architecture, short fuzz, end to end
 	CGO_ENABLED=1 go test -race -shuffle=on -timeout 20m $(RACE_PACKAGES)
 	go test -shuffle=on -timeout 20m ./cmd/... ./bench/... ./test/...
-	cd test/kube && go test -shuffle=on ./chart
+	cd test/kube && go test -mod=mod -shuffle=on ./chart # Its module follows ours: with other versions in go.mod it is brought up to date.
 	tools/fuzz.sh $(FUZZTIME)
 
 # Programs that the end-to-end tests and benchmarks run beside the product.
@@ -109,7 +109,7 @@ build-kube: ## build/controlplane, the control plane of Kubernetes that test-kub
 
 .PHONY: test-kube
 test-kube: build build-kube ## manifests, rights and metadata against a real API server
-	cd test/kube && BRAMBLE_FULL=1 go test -count=1 -timeout 30m ./...
+	cd test/kube && BRAMBLE_FULL=1 go test -mod=mod -count=1 -timeout 30m ./...
 
 .PHONY: test-deps
 test-deps: build/telemetrygen build/etcd ## install what the tests use beside Go: npm packages; tests skip what is missing

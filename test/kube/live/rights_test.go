@@ -118,7 +118,7 @@ func (w *world) waitRight(t *testing.T, verb, resource string, want bool) {
 	})
 }
 
-// older makes kube-apiserver one that does not answer lists by watches, as all were before 1.32.
+// older makes kube-apiserver one that does not answer lists by watches, as most before 1.34.
 const older = "--feature-gates=WatchList=false"
 
 // TestRights runs the agent with the shipped rights, on API servers of both kinds, and then without each of them.

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// isolated tells the test binary that it runs in a network of its own.
-const isolated = "BRAMBLE_TEST_ISOLATED"
+// isolatedVariable tells the test binary that it runs in a network of its own.
+const isolatedVariable = "BRAMBLE_TEST_ISOLATED"
 
 // PeerAddress is an address at which nobody listens, in the network that Isolate makes. API servers refuse loopback in an
 // EndpointSlice.
@@ -17,7 +17,7 @@ const PeerAddress = "192.0.2.13"
 // Isolate runs the test binary again in a network namespace with nothing but loopback and PeerAddress, so that no packet of a
 // test leaves the machine. It is for TestMain. Without root, or without the programs, it returns.
 func Isolate() {
-	if os.Getenv(isolated) != "" || os.Getuid() != 0 {
+	if isolated() || os.Getuid() != 0 {
 		return
 	}
 	unshare, err := exec.LookPath("unshare")
@@ -32,9 +32,9 @@ func Isolate() {
 		return
 	}
 	const script = `ip link set lo up && ip address add ` + PeerAddress + `/32 dev lo && exec "$0" "$@"`
-	err = syscall.Exec(unshare, append([]string{"unshare", "--net", "sh", "-c", script, self}, os.Args[1:]...), append(os.Environ(), isolated+"=1"))
+	err = syscall.Exec(unshare, append([]string{"unshare", "--net", "sh", "-c", script, self}, os.Args[1:]...), append(os.Environ(), isolatedVariable+"=1"))
 	fmt.Fprintln(os.Stderr, "run again in a network of its own:", err)
 }
 
-// Isolated reports whether Isolate has worked.
-func Isolated() bool { return os.Getenv(isolated) != "" }
+// isolated reports whether Isolate has worked.
+func isolated() bool { return os.Getenv(isolatedVariable) != "" }

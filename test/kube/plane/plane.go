@@ -31,8 +31,7 @@ type Plane struct {
 	// Host and Port are where kube-apiserver listens.
 	Host, Port string
 
-	dir  string
-	logs map[string]*harness.Log
+	dir string
 }
 
 // controllers are those that tests need; the others would only use the CPU.
@@ -55,7 +54,7 @@ func Start(t testing.TB, flags ...string) *Plane {
 	if _, err := os.Stat(binary); err != nil {
 		t.Skip("build/controlplane is not there: `make build-kube` makes it")
 	}
-	p := &Plane{dir: t.TempDir(), logs: map[string]*harness.Log{}, Host: "127.0.0.1"}
+	p := &Plane{dir: t.TempDir(), Host: "127.0.0.1"}
 	p.certificates(t)
 	require.NoError(t, os.WriteFile(p.path("audit.yaml"), []byte(auditPolicy), 0o600))
 
@@ -108,7 +107,6 @@ func (p *Plane) read(t testing.TB, name string) []byte {
 func (p *Plane) run(t testing.TB, binary, part string, args ...string) {
 	t.Helper()
 	log := harness.NewLog()
-	p.logs[part] = log
 	cmd := exec.Command(binary, append([]string{part}, args...)...)
 	cmd.Dir = p.dir
 	cmd.Stdout, cmd.Stderr = log, log
@@ -131,12 +129,12 @@ func (p *Plane) run(t testing.TB, binary, part string, args ...string) {
 }
 
 // InPod returns the command line in front of an agent's that makes it find the API server as in a pod, with a token of a
-// ServiceAccount at the path where pods have theirs, and the environment for it. It needs root: the path is in a mount
-// namespace of the agent's own.
+// ServiceAccount at the path where pods have theirs, and the environment for it. It needs root, and Isolate: the path is in
+// a mount namespace of the agent's own, and the agent looks for peers.
 func (p *Plane) InPod(t testing.TB, namespace, account string) (wrap, env []string) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("not root: the agent cannot be given a token at the path where pods have theirs")
+	if !isolated() {
+		t.Skip("not root, or unshare or ip are missing: the agent cannot be given a network and a token as in a pod")
 	}
 	dir := t.TempDir()
 	for name, text := range map[string]string{"token": p.Token(t, namespace, account), "ca.crt": string(p.read(t, "ca.crt")), "namespace": namespace} {
