@@ -23,14 +23,14 @@ import (
 const longestRound = 2 * time.Minute
 
 // BenchmarkInterference shows how much merging slows down appends and queries. Rounds with merging on and off alternate, on
-// copies of one store in which eight blocks are due to be merged. A round with merging ends with the merge, the one after it is as
+// copies of one store in which four blocks are due to be merged. A round with merging ends with the merge, the one after it is as
 // long: "paced" is 20,000 spans and 40 queries a second, "full" as
 // much as one appender and one client of queries get done on all cores. The figures are medians over the rounds of what a
 // round with merging has for each of the round without that follows: of the middle and the mean of the latencies where the load is
 // paced, of what took place in a second where it is not.
 // (Ratios, because machines are noisy.)
 func BenchmarkInterference(b *testing.B) {
-	const blocks, perBlock = 8, 100_000
+	const blocks, perBlock = 4, 100_000
 	base := b.TempDir()
 	opts := tracedb.Options{Dir: base, MemoryBytes: 1 << 30, Compaction: tracedb.CompactionOptions{Off: true}}
 	db := openReal(b, opts)
