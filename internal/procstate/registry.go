@@ -98,6 +98,28 @@ func (r *Registry) CloseAll() error {
 	return errors.Join(errs...)
 }
 
+// CloseIdle closes the values without users whose keys match, without waiting for their grace period. Those that are being
+// opened or closed at the moment are left.
+func (r *Registry) CloseIdle(match func(key string) bool) error {
+	r.mu.Lock()
+	entries := maps.Clone(r.entries)
+	r.mu.Unlock()
+	var errs []error
+	for k, e := range entries {
+		// The caller may be opening a value, with the lock of its entry held, and so may others that call this.
+		if !match(k) || !e.mu.TryLock() {
+			continue
+		}
+		if e.refs == 0 && e.opened != nil {
+			if err := e.close(); err != nil {
+				errs = append(errs, fmt.Errorf("close %s: %w", k, err))
+			}
+		}
+		e.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
 func (r *Registry) entry(key string) *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
