@@ -127,6 +127,11 @@ var rules = []rule{
 		why:      "glue that knows nothing of ours",
 	},
 	{
+		packages: []string{"internal/keptport"},
+		own:      []string{"internal/procstate"},
+		why:      "ports know who keeps them, not what is served on them",
+	},
+	{
 		packages: []string{"internal/liveconfig"},
 		own:      []string{"internal/procstate"},
 		deny:     []string{"go.opentelemetry.io/collector"},

@@ -17,6 +17,9 @@ import (
 )
 
 const (
+	// settle is how long a connection that was just accepted is given to be looked at: gRPC's server closes those that it
+	// has not looked at when it is told to stop, and their clients would have to send again.
+	settle = 20 * time.Millisecond
 	// silence is how long a connection may go without a byte when the server is to stop.
 	silence = 100 * time.Millisecond
 	// patience is how long calls may go on sending their messages, and clients may take to leave, when the server is to
@@ -63,6 +66,9 @@ func (s *grpcServer) start() {
 func (s *grpcServer) stop(ctx context.Context) error {
 	_ = s.listener.Close() // It ends Accept.
 	s.serving.Wait()
+	if d := settle - s.listener.SinceAccept(); d > 0 {
+		time.Sleep(d)
+	}
 	left := make(chan struct{})
 	go func() {
 		s.server.GracefulStop()
@@ -74,7 +80,7 @@ func (s *grpcServer) stop(ctx context.Context) error {
 	for waiting := true; waiting; {
 		select {
 		case <-left:
-			waiting = false
+			return s.release()
 		case <-silent.C:
 			s.listener.CloseSilent()
 		case <-impatient.C:
@@ -84,9 +90,15 @@ func (s *grpcServer) stop(ctx context.Context) error {
 		}
 	}
 	s.calls.wait(ctx)
-	s.listener.CloseRecent() // Those that have not shaken hands: Stop would wait for them.
-	s.server.Stop()
-	<-left
+	last := time.NewTimer(patience) // For the answers, which are on their way.
+	defer last.Stop()
+	select {
+	case <-left:
+	case <-last.C:
+		s.listener.CloseRecent() // Those that have not shaken hands: Stop would wait for them.
+		s.server.Stop()
+		<-left
+	}
 	s.calls.wait(ctx)
 	return s.release()
 }

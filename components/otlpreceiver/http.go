@@ -73,7 +73,7 @@ func read(enc encoding, r *http.Request, into request) *status.Status {
 	}
 	if _, err := buf.ReadFrom(r.Body); err != nil {
 		if errors.Is(context.Cause(r.Context()), keptport.ErrReloading) {
-			return reloading()
+			return sendAgain()
 		}
 		return status.New(codes.InvalidArgument, err.Error())
 	}
@@ -98,7 +98,7 @@ func answerReloading(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		enc = jsonType
 	}
-	answerStatus(w, enc, http.StatusServiceUnavailable, reloading())
+	answerStatus(w, enc, http.StatusServiceUnavailable, sendAgain())
 }
 
 // answerStatus sends a google.rpc.Status in the encoding of the request (OTLP 1.x, "Failures" of OTLP/HTTP), with the time

@@ -81,8 +81,8 @@ func retryDelay(s *status.Status) (time.Duration, bool) {
 	return 0, false
 }
 
-// reloading is the status for clients whose request met a reload.
-func reloading() *status.Status {
+// sendAgain is the status for clients whose request met a reload.
+func sendAgain() *status.Status {
 	s := status.New(codes.Unavailable, keptport.ErrReloading.Error())
 	if d, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)}); err == nil {
 		return d

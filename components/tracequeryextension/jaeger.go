@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/bramble-tracing/bramble/internal/jaegerapi"
+	"github.com/bramble-tracing/bramble/internal/keptport"
 	"github.com/bramble-tracing/bramble/internal/query"
 )
 
@@ -72,9 +73,11 @@ type jaegerServers struct {
 	httpAddr net.Addr
 	grpc     *grpc.Server
 	grpcAddr net.Addr
-	release  func() error
-	cancel   context.CancelFunc
-	serve    sync.WaitGroup
+	release  func() error // gives the port for HTTP back
+	// releaseGRPC gives the port for gRPC back.
+	releaseGRPC func() error
+	cancel      context.CancelFunc
+	serve       sync.WaitGroup
 }
 
 // start listens and serves what c configures. After an error stop must be called. The context is not kept.
@@ -150,12 +153,12 @@ func (j *jaegerServers) startGRPC(ctx context.Context, host component.Host, set 
 	if err != nil {
 		return fmt.Errorf("set up the server: %w", err)
 	}
-	listener, err := c.NetAddr.Listen(ctx)
+	listener, release, err := keptport.Listen(ctx, &c.NetAddr, "extension "+set.ID.String())
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", c.NetAddr.Endpoint, err)
 	}
 	api.RegisterGRPC(server)
-	j.grpc, j.grpcAddr = server, listener.Addr()
+	j.grpc, j.grpcAddr, j.releaseGRPC = server, listener.Addr(), release
 	j.serve.Go(func() {
 		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			componentstatus.ReportStatus(host, componentstatus.NewFatalErrorEvent(fmt.Errorf("serve on %s: %w", listener.Addr(), err)))
@@ -214,6 +217,10 @@ func (j *jaegerServers) stop(ctx context.Context) error {
 	if j.release != nil {
 		errs = append(errs, j.release())
 		j.release = nil
+	}
+	if j.releaseGRPC != nil {
+		errs = append(errs, j.releaseGRPC())
+		j.releaseGRPC = nil
 	}
 	return errors.Join(errs...)
 }

@@ -19,6 +19,9 @@ const (
 	waitForHandler = 5 * time.Second
 	// patience is how long a request may go on sending its body when its handler is to end.
 	patience = time.Second
+	// linger is how long what a client still sends is read and dropped after it was told to send again: a connection that is
+	// closed with bytes unread is reset, and the client may not see the answer.
+	linger = 500 * time.Millisecond
 )
 
 // gate leads requests to the handler that has its turn.
@@ -28,11 +31,9 @@ type gate struct {
 	mu sync.Mutex
 	// current is nil between two handlers.
 	current *generation
-	// changed is closed when a handler comes, or nobody will come any more.
-	changed chan struct{}
-	waiting int // requests, for a handler
-	ended   bool
-	refuse  http.Handler // of the last generation
+	waiting map[*request]struct{} // for a handler
+	ended   bool                  // nobody will come any more
+	refuse  http.Handler          // of the last generation
 }
 
 // generation is one handler.
@@ -43,17 +44,19 @@ type generation struct {
 	idle     chan struct{} // closed when it is leaving and nothing is in progress
 }
 
-// request is one in progress.
+// request is one that waits or is in progress.
 type request struct {
 	g      *gate
-	gen    *generation
+	gen    *generation   // nil while it waits; guarded by gate.mu until called is closed
+	called chan struct{} // closed when its turn has come; nil if it came at once
 	w      http.ResponseWriter
 	cancel context.CancelCauseFunc
 	read   bool // the body, to its end; guarded by gate.mu
+	cut    bool // guarded by gate.mu
 }
 
 func newGate() *gate {
-	return &gate{wait: waitForHandler, patience: patience, changed: make(chan struct{})}
+	return &gate{wait: waitForHandler, patience: patience, waiting: make(map[*request]struct{})}
 }
 
 // open lets requests through to a handler. refuse answers those that found none.
@@ -62,8 +65,12 @@ func (g *gate) open(handler, refuse http.Handler) *generation {
 	defer g.mu.Unlock()
 	gen := &generation{handler: handler, requests: make(map[*request]struct{}), idle: make(chan struct{})}
 	g.current, g.refuse = gen, refuse
-	close(g.changed)
-	g.changed = make(chan struct{})
+	for r := range g.waiting { // Here, so that none misses the turn, however short it is.
+		r.gen = gen
+		gen.requests[r] = struct{}{}
+		close(r.called)
+	}
+	clear(g.waiting)
 	return gen
 }
 
@@ -102,6 +109,7 @@ func (g *gate) cut(gen *generation) {
 	defer g.mu.Unlock()
 	for r := range gen.requests {
 		if !r.read {
+			r.cut = true
 			r.cancel(ErrReloading)
 			_ = http.NewResponseController(r.w).SetReadDeadline(time.Unix(1, 0)) // Without deadlines the context must do.
 		}
@@ -112,57 +120,57 @@ func (g *gate) cut(gen *generation) {
 func (g *gate) end() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.ended {
-		g.ended = true
-		close(g.changed)
+	g.ended = true
+	for r := range g.waiting {
+		close(r.called)
 	}
+	clear(g.waiting)
 }
 
-// enter waits for a handler and gives it to r. It returns nil if there is none in time.
-func (g *gate) enter(ctx context.Context, r *request) *request {
-	var timeout *time.Timer
-	for {
-		g.mu.Lock()
+// enter waits for a handler, which r.gen is then. ok is false if there is none in time.
+func (g *gate) enter(ctx context.Context, r *request) (ok bool) {
+	g.mu.Lock()
+	if g.ended || g.current != nil {
+		defer g.mu.Unlock()
 		if g.ended {
-			g.mu.Unlock()
-			return nil
+			return false
 		}
-		if gen := g.current; gen != nil {
-			r.gen = gen
-			gen.requests[r] = struct{}{}
-			g.mu.Unlock()
-			return r
-		}
-		changed := g.changed
-		g.waiting++
-		g.mu.Unlock()
-		if timeout == nil {
-			timeout = time.NewTimer(g.wait)
-			defer timeout.Stop()
-		}
-		late := false
-		select {
-		case <-changed:
-		case <-timeout.C:
-			late = true
-		case <-ctx.Done():
-			late = true
-		}
-		g.mu.Lock()
-		g.waiting--
-		g.mu.Unlock()
-		if late {
-			return nil
-		}
+		r.gen = g.current
+		r.gen.requests[r] = struct{}{}
+		return true
 	}
+	r.called = make(chan struct{})
+	g.waiting[r] = struct{}{}
+	g.mu.Unlock()
+	timeout := time.NewTimer(g.wait)
+	defer timeout.Stop()
+	select {
+	case <-r.called:
+	case <-timeout.C:
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.waiting, r)
+	return r.gen != nil // It may have been called at the same moment.
 }
 
-func (r *request) leave() {
+// leave ends a request, and reports whether it was cut off.
+func (r *request) leave() bool {
 	r.g.mu.Lock()
 	defer r.g.mu.Unlock()
 	delete(r.gen.requests, r)
 	if r.gen.leaving && len(r.gen.requests) == 0 {
 		close(r.gen.idle)
+	}
+	return r.cut
+}
+
+// drop sends the answer and reads what the client still sends, for a short time.
+func drop(w http.ResponseWriter, body io.Reader) {
+	c := http.NewResponseController(w)
+	if c.Flush() == nil && c.SetReadDeadline(time.Now().Add(linger)) == nil {
+		_, _ = io.Copy(io.Discard, body) // It ends with an error, or the client has sent all.
 	}
 }
 
@@ -171,19 +179,25 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	bodiless := r.Body == http.NoBody
-	in := g.enter(ctx, &request{g: g, w: w, cancel: cancel, read: bodiless})
-	if in == nil {
+	in := &request{g: g, w: w, cancel: cancel, read: bodiless}
+	if !g.enter(ctx, in) {
 		g.mu.Lock()
 		refuse := g.refuse
 		g.mu.Unlock()
 		w.Header().Set("Connection", "close") // Whoever listens next has not these connections.
 		refuse.ServeHTTP(w, r)
+		drop(w, r.Body)
 		return
 	}
-	defer in.leave()
+	rest := r.Body
+	defer func() {
+		if in.leave() {
+			drop(w, rest)
+		}
+	}()
 	r = r.WithContext(ctx)
 	if !bodiless {
-		r.Body = &body{ReadCloser: r.Body, in: in}
+		r.Body = &body{ReadCloser: rest, in: in}
 	}
 	in.gen.handler.ServeHTTP(w, r)
 }

@@ -24,7 +24,7 @@ const (
 	// every five seconds.
 	retireFor = 30 * time.Second
 	// closeWait is how long the end of a server waits for answers on their way.
-	closeWait = 200 * time.Millisecond
+	closeWait = time.Second
 )
 
 // HTTP is what ServeHTTP serves.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -96,6 +97,16 @@ func (l *Listener) remember(c net.Conn) {
 		old++
 	}
 	l.recent = append(l.recent[old:], recentConn{c, now})
+}
+
+// SinceAccept is how long ago a connection was accepted last, or a very long time if none was within RecentFor.
+func (l *Listener) SinceAccept() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.recent) == 0 {
+		return math.MaxInt64
+	}
+	return time.Since(l.recent[len(l.recent)-1].at)
 }
 
 // CloseSilent closes the connections, accepted within RecentFor, on which no byte has arrived: a server that waits for

@@ -2,6 +2,7 @@ package procstate
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -83,6 +84,38 @@ func TestOtherSettings(t *testing.T) {
 	require.NoError(t, rel())
 	require.NoError(t, r.CloseAll())
 	assert.Equal(t, 2, th.closed)
+}
+
+// TestCloseIdle: only what is unused and matches is closed, also from within an open function.
+func TestCloseIdle(t *testing.T) {
+	var r Registry
+	r.SetGrace(time.Hour)
+	things := map[string]*thing{"port a": {}, "port b": {}, "dir": {}}
+	releases := map[string]func() error{}
+	for key, th := range things {
+		_, rel, err := r.Acquire(key, "", th.open)
+		require.NoError(t, err)
+		releases[key] = rel
+	}
+	require.NoError(t, releases["port a"]())
+	require.NoError(t, releases["dir"]())
+	ports := func(key string) bool { return strings.HasPrefix(key, "port") }
+	_, rel, err := r.Acquire("port c", "", func() (Opened, error) { return Opened{}, r.CloseIdle(ports) })
+	require.NoError(t, err)
+	require.NoError(t, rel())
+	assert.Equal(t, 1, things["port a"].closed)
+	assert.Equal(t, 0, things["port b"].closed, "it is in use")
+	assert.Equal(t, 0, things["dir"].closed, "it was not asked for")
+	_, rel, err = r.Acquire("port a", "", things["port a"].open)
+	require.NoError(t, err)
+	assert.Equal(t, 2, things["port a"].opened)
+	require.NoError(t, rel())
+	things["port a"].closeErr = errors.New("boom")
+	require.ErrorContains(t, r.CloseIdle(ports), "close port a: boom")
+	require.NoError(t, releases["port b"]())
+	require.NoError(t, r.CloseAll())
+	assert.Equal(t, 1, things["port b"].closed)
+	assert.Equal(t, 1, things["dir"].closed)
 }
 
 func TestOpenErrorLeavesNothing(t *testing.T) {

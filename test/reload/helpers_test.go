@@ -132,6 +132,7 @@ type load struct {
 	acks   harness.Acks
 	mu     sync.Mutex
 	gaveUp int
+	errors []string // a few of why
 	ended  int
 	stop   func()
 }
@@ -151,9 +152,12 @@ func startLoad(t *testing.T, b *harness.Bramble, protocol string, rate int) *loa
 	}
 	require.NoError(t, err)
 	l := &load{}
-	tp := sdktrace.NewTracerProvider(sdktrace.WithBatcher(&harness.AckExporter{SpanExporter: exp, Acks: &l.acks, Failed: func(n int, _ error) {
+	tp := sdktrace.NewTracerProvider(sdktrace.WithBatcher(&harness.AckExporter{SpanExporter: exp, Acks: &l.acks, Failed: func(n int, err error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		if len(l.errors) < 5 {
+			l.errors = append(l.errors, err.Error())
+		}
 		l.gaveUp += n
 	}}, sdktrace.WithBlocking(), sdktrace.WithBatchTimeout(20*time.Millisecond)))
 	quit := make(chan struct{})
