@@ -122,5 +122,5 @@ func answerStatus(w http.ResponseWriter, enc encoding, code int, s *status.Statu
 func answer(w http.ResponseWriter, contentType string, code int, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(code)
-	_, _ = w.Write(body) // A client that is gone cannot be told.
+	_, _ = w.Write(body) //nolint:gosec // It is no page: the content type says so. A client that is gone cannot be told.
 }

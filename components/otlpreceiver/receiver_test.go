@@ -175,8 +175,8 @@ func TestStopFinishesCalls(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.stop(context.Background()) }()
 	select {
-	case <-stopped:
-		t.Fatal("stopped while the pipeline has work")
+	case err := <-stopped:
+		t.Fatalf("stopped while the pipeline has work: %v", err)
 	case <-time.After(1200 * time.Millisecond): // Longer than patience with those who do not send.
 	}
 	close(finish)
@@ -204,7 +204,7 @@ func TestStopDoesNotWaitForClients(t *testing.T) {
 	r := startReceiver(t, NewFactory(), nil)
 	silent, err := new(net.Dialer).DialContext(t.Context(), "tcp", r.grpc)
 	require.NoError(t, err)
-	defer silent.Close()
+	defer func() { _ = silent.Close() }()
 	slow := r.send(t, jsonType, []byte("{"), 100)
 	// So that both have been accepted.
 	require.Equal(t, codes.OK, r.call(t, nil, grpcCalls()["traces"]).Code())
@@ -246,7 +246,7 @@ func TestNoSuccessor(t *testing.T) {
 func TestStartFails(t *testing.T) {
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	free := freePort(t)
 	for protocol, cfg := range map[string]func(*Config){
 		"protocols::http": func(c *Config) {

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -80,7 +79,7 @@ func ServeHTTP(ctx context.Context, h HTTP) (*Serving, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, err := p.server(&h, tlsConfig)
+	s, err := p.server(&h, tlsConfig) //nolint:contextcheck // What ends has a time of its own.
 	if err != nil {
 		p.owner = ""
 		p.mu.Unlock()
@@ -215,7 +214,7 @@ func fingerprint(c *confighttp.ServerConfig) string {
 			b = []byte(err.Error()) // LoadTLSConfig has reported it if it matters.
 		}
 		fmt.Fprintf(h, "%d ", len(b))
-		_, _ = io.WriteString(h, string(b)) // A hash takes everything.
+		_, _ = h.Write(b) // A hash takes everything.
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

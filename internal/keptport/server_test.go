@@ -252,8 +252,8 @@ func TestInProgress(t *testing.T) {
 	assert.Contains(t, r.body, "503")
 	assert.Contains(t, r.body, "again")
 	select {
-	case <-stopped:
-		t.Fatal("a request is in progress")
+	case err := <-stopped:
+		t.Fatalf("stopped while a request is in progress: %v", err)
 	default:
 	}
 	close(finish)

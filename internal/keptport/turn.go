@@ -38,7 +38,7 @@ func Listen(ctx context.Context, addr *confignet.AddrConfig, owner string) (l *L
 		return nil, nil, err
 	}
 	p.mu.Lock()
-	err = p.endWeb() // If it served HTTP before a reload, it does not any more.
+	err = p.endWeb() //nolint:contextcheck // If it served HTTP before a reload, it does not any more; that takes its own time.
 	p.mu.Unlock()
 	if err == nil {
 		l, err = p.turn()
