@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"sync"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
@@ -17,6 +16,8 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
+
+	"github.com/bramble-tracing/bramble/internal/keptport"
 )
 
 // httpServer takes batches in Thrift's binary protocol by POST /api/traces, as Jaeger's collector does on port 14268.
@@ -26,8 +27,7 @@ type httpServer struct {
 	next     consumer.Traces
 	obsrecv  *receiverhelper.ObsReport
 
-	server  *http.Server // nil before start
-	serving sync.WaitGroup
+	serving *keptport.Serving // nil before start
 }
 
 func newHTTPServer(set receiver.Settings, cfg confighttp.ServerConfig, next consumer.Traces) (*httpServer, error) {
@@ -44,28 +44,27 @@ func (s *httpServer) start(ctx context.Context, host component.Host) error {
 	if err != nil {
 		return fmt.Errorf("protocols::thrift_http: %w", err)
 	}
-	ln, err := s.config.ToListener(ctx)
+	s.serving, err = keptport.ServeHTTP(ctx, keptport.HTTP{
+		Owner: "receiver " + s.settings.ID.String(), Config: &s.config, Server: server,
+		Refuse: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, keptport.ErrReloading.Error(), http.StatusServiceUnavailable)
+		}),
+		Failed: func(err error) { componentstatus.ReportStatus(host, componentstatus.NewFatalErrorEvent(err)) },
+	})
 	if err != nil {
 		return fmt.Errorf("listen for Jaeger's Thrift over HTTP on %q: %w", s.config.NetAddr.Endpoint, err)
 	}
-	s.server = server
-	s.settings.Logger.Info("Listening for Jaeger's Thrift over HTTP", zap.Stringer("endpoint", ln.Addr()))
-	s.serving.Go(func() {
-		if err := server.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			componentstatus.ReportStatus(host, componentstatus.NewFatalErrorEvent(err))
-		}
-	})
+	s.settings.Logger.Info("Listening for Jaeger's Thrift over HTTP", zap.Stringer("endpoint", s.serving.Addr()))
 	return nil
 }
 
-// stop answers the requests that have begun and returns. It does nothing before start.
+// stop answers the requests that have begun and returns; the port and its connections stay for the receiver after a
+// reload. It does nothing before start.
 func (s *httpServer) stop(ctx context.Context) error {
-	if s.server == nil {
+	if s.serving == nil {
 		return nil
 	}
-	err := s.server.Shutdown(ctx)
-	s.serving.Wait()
-	return err
+	return s.serving.Stop(ctx)
 }
 
 // post stores a batch: 202 when the pipeline has it, 4xx when it never will, 503 when it may later.
@@ -89,6 +88,9 @@ func (s *httpServer) take(ctx context.Context, r *http.Request) (spans, status i
 	if err != nil {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return 0, http.StatusRequestEntityTooLarge, fmt.Errorf("the batch is larger than max_request_body_size (%d bytes)", tooLarge.Limit)
+		}
+		if cause := context.Cause(ctx); errors.Is(cause, keptport.ErrReloading) {
+			return 0, http.StatusServiceUnavailable, cause
 		}
 		return 0, http.StatusBadRequest, fmt.Errorf("read the batch: %w", err)
 	}

@@ -4,8 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net/http/httptest"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jaegertracing/jaeger-idl/thrift-gen/jaeger"
 	"github.com/stretchr/testify/assert"
@@ -14,13 +19,15 @@ import (
 	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
 	"github.com/bramble-tracing/bramble/components/jaegerreceiver/internal/metadata"
+	"github.com/bramble-tracing/bramble/internal/procstate"
 )
 
-// TestPost sends batches, and what is none, to the handler that the Collector's HTTP server makes of post.
+// TestPost sends batches, and what is none, over HTTP.
 func TestPost(t *testing.T) {
 	const thriftType = "application/x-thrift"
 	many := &jaeger.Batch{Process: &jaeger.Process{ServiceName: "s"}}
@@ -64,14 +71,54 @@ func TestPost(t *testing.T) {
 			s, err := newHTTPServer(receivertest.NewNopSettings(metadata.Type), cfg, next)
 			require.NoError(t, err)
 			require.NoError(t, s.start(t.Context(), componenttest.NewNopHost()))
-			r := httptest.NewRequest(tc.method, tc.path, bytes.NewReader(tc.body))
+			r, err := http.NewRequestWithContext(t.Context(), tc.method, "http://"+s.serving.Addr().String()+tc.path, bytes.NewReader(tc.body))
+			require.NoError(t, err)
 			r.Header.Set("Content-Type", tc.contentType)
-			w := httptest.NewRecorder()
-			s.server.Handler.ServeHTTP(w, r)
-			assert.Equal(t, tc.status, w.Code, "%s", w.Body)
-			assert.Contains(t, w.Body.String(), tc.want)
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			resp, err := client.Do(r)
+			require.NoError(t, err)
+			body, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			assert.Equal(t, tc.status, resp.StatusCode, "%s", body)
+			assert.Contains(t, string(body), tc.want)
 			assert.Equal(t, tc.spans, got)
 			require.NoError(t, s.stop(context.Background()))
 		})
+	}
+}
+
+// TestConnectionOutlivesReload: a client's connection is served by the next receiver.
+func TestConnectionOutlivesReload(t *testing.T) {
+	procstate.Default.SetGrace(time.Hour)
+	t.Cleanup(func() {
+		procstate.Default.SetGrace(0)
+		require.NoError(t, procstate.Default.CloseAll())
+	})
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	cfg := confighttp.NewDefaultServerConfig()
+	cfg.NetAddr.Endpoint = l.Addr().String()
+	require.NoError(t, l.Close())
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	for i := range 3 {
+		s, err := newHTTPServer(receivertest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
+		require.NoError(t, err)
+		require.NoError(t, s.start(t.Context(), componenttest.NewNopHost()))
+		var reused bool
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }})
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+cfg.NetAddr.Endpoint+"/api/traces", strings.NewReader("no batch"))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/x-thrift")
+		resp, err := client.Do(r)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		assert.Equal(t, http.StatusBadRequest, resp.StatusCode)
+		assert.Equal(t, i > 0, reused)
+		require.NoError(t, s.stop(t.Context()))
 	}
 }
