@@ -98,7 +98,7 @@ func (p *remote) Fragments(ctx context.Context, r query.FragmentsRequest, take f
 	out := &query.Fragments{}
 	err := p.call(ctx, func(ctx context.Context) error {
 		stream, err := p.client.Fragments(ctx, &peerpb.FragmentsRequest{
-			TraceIds: packIDs(r.IDs), MaxTraceBytes: r.MaxTraceBytes, Client: valid(r.Client),
+			TraceIds: packIDs(r.IDs), MaxTraceBytes: r.MaxTraceBytes, Client: valid(r.Client), Bulk: r.Bulk,
 		})
 		return receive(stream, err, func(m *peerpb.FragmentsResponse) error {
 			out.InspectedBytes += m.GetInspectedBytes()

@@ -230,6 +230,10 @@ func TestRemoteAnswersAsLocal(t *testing.T) {
 		require.NoError(t, err)
 		add(gathered.Merge(&f.Batch), nil)
 		require.Positive(t, f.InspectedBytes)
+		bulk, err := p.Fragments(ctx, query.FragmentsRequest{IDs: ids, Bulk: true}, free)
+		require.NoError(t, err)
+		require.Equal(t, gathered.Merge(&f.Batch).Spans, gathered.Merge(&bulk.Batch).Spans)
+		add(gathered.Merge(&bulk.Batch).Spans, nil)
 		for _, r := range []query.SearchRequest{search, tags} {
 			c, err := p.Candidates(ctx, query.CandidatesRequest{Search: &r})
 			require.NoError(t, err)

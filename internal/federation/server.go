@@ -1,9 +1,11 @@
 package federation
 
 import (
+	"cmp"
 	"context"
 	"encoding"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -12,6 +14,7 @@ import (
 	"github.com/bramble-tracing/bramble/internal/federation/peerpb"
 	"github.com/bramble-tracing/bramble/internal/otlpspan"
 	"github.com/bramble-tracing/bramble/internal/query"
+	"github.com/bramble-tracing/bramble/internal/store"
 )
 
 // pieceBytes is about how large the messages of an answer are.
@@ -37,6 +40,9 @@ func (s *Server) Register(r grpc.ServiceRegistrar) { peerpb.RegisterPeerServer(r
 func (s *Server) Hello(context.Context, *peerpb.HelloRequest) (*peerpb.HelloResponse, error) {
 	return &peerpb.HelloResponse{Node: s.node, Instance: s.instance, Protocol: protocol}, nil
 }
+
+// bulkTraces is how many traces are read together.
+const bulkTraces = 64
 
 const (
 	fragments = "fragments"
@@ -86,17 +92,26 @@ func (s *Server) Fragments(r *peerpb.FragmentsRequest, stream grpc.ServerStreami
 	if err != nil {
 		return toStatus(err)
 	}
-	return s.serve(stream.Context(), fragments, &peerpb.Query{Client: r.GetClient()}, func(ctx context.Context, p query.Peer) error {
+	kind, portion := fragments, 1
+	if r.GetBulk() {
+		kind, portion = "spans", bulkTraces
+	}
+	return s.serve(stream.Context(), kind, &peerpb.Query{Client: r.GetClient()}, func(ctx context.Context, p query.Peer) error {
 		out := &peerpb.FragmentsResponse{}
 		send := func() error {
 			m := out
 			out = &peerpb.FragmentsResponse{}
 			return stream.Send(m)
 		}
-		for i := range ids {
-			f, err := p.Fragments(ctx, query.FragmentsRequest{IDs: ids[i : i+1], MaxTraceBytes: r.GetMaxTraceBytes()}, func(int64) error { return nil })
+		for some := range slices.Chunk(ids, portion) {
+			f, err := p.Fragments(ctx, query.FragmentsRequest{IDs: some, MaxTraceBytes: r.GetMaxTraceBytes(), Bulk: r.GetBulk()}, func(int64) error { return nil })
 			if err != nil {
 				return err
+			}
+			if r.GetBulk() { // So that each resource is sent once.
+				slices.SortFunc(f.Spans, func(a, b store.Span) int {
+					return cmp.Or(cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Scope, b.Scope))
+				})
 			}
 			// Messages of OTLP TracesData that follow each other are one message.
 			if out.Spans, err = otlpspan.AppendProto(out.Spans, &f.Batch); err != nil {

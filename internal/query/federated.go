@@ -13,7 +13,7 @@ import (
 
 // trace brings one trace together.
 func (f *fan) trace(ctx context.Context, budget *memlimit.Budget, id spanid.TraceID, maxBytes int64) (*store.Trace, func(), error) {
-	all, release, err := f.gather(ctx, budget, []spanid.TraceID{id}, maxBytes)
+	all, release, err := f.gather(ctx, budget, FragmentsRequest{IDs: []spanid.TraceID{id}, MaxTraceBytes: maxBytes})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -75,7 +75,9 @@ func (f *fan) sums(ctx context.Context, budget *memlimit.Budget, q *plan.Query, 
 	err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
 		o := metricsOptions(&r, budget)
 		p, err := exec.MetricsPartial(ctx, v, q, o)
-		parts = append(parts, p)
+		if err == nil {
+			parts = append(parts, p)
+		}
 		return err
 	})
 	if err != nil {
@@ -111,7 +113,9 @@ func (f *fan) tagNames(ctx context.Context, budget *memlimit.Budget, r TagNamesR
 	defer release()
 	err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
 		res, err := exec.TagNames(ctx, v, r.Scope, o)
-		parts = append(parts, res)
+		if err == nil {
+			parts = append(parts, res)
+		}
 		return err
 	})
 	if err != nil {
@@ -145,7 +149,9 @@ func (f *fan) tagValues(ctx context.Context, budget *memlimit.Budget, v store.Vi
 	defer release()
 	err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
 		res, err := exec.TagValues(ctx, v, attr, o)
-		parts = append(parts, res)
+		if err == nil {
+			parts = append(parts, res)
+		}
 		return err
 	})
 	if err != nil {

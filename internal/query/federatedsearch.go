@@ -227,9 +227,9 @@ func (s *fedSearch) note(split, of int) { s.fan.scattered.Store(2*split > of) }
 // gathered evaluates traces from their spans of all agents, and counts those of which several have some.
 func (s *fedSearch) gathered(ctx context.Context, ids []spanid.TraceID) (split int, err error) {
 	err = s.fan.gatherAll(ctx, s.budget, ids, func(all []*Fragments, v store.View, some []spanid.TraceID) error {
-		split += countSplit(all)
 		res, _, err := exec.SearchTraces(ctx, v, s.query, some, searchOptions(&s.request, s.budget))
 		if err == nil {
+			split += countSplit(all)
 			s.stats.Add(res.Stats)
 			s.best = append(s.best, res.Traces...)
 		}

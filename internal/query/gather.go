@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // gather brings together the spans of traces from all agents. release gives their memory back.
-func (f *fan) gather(ctx context.Context, budget *memlimit.Budget, ids []spanid.TraceID, maxTraceBytes int64) (all []*Fragments, release func(), err error) {
+func (f *fan) gather(ctx context.Context, budget *memlimit.Budget, r FragmentsRequest) (all []*Fragments, release func(), err error) {
 	var (
 		mu   sync.Mutex
 		held int64
@@ -21,7 +22,7 @@ func (f *fan) gather(ctx context.Context, budget *memlimit.Budget, ids []spanid.
 	take := func(n int64) error {
 		n *= gatherCopies
 		if !budget.TryAcquire(n) {
-			return fmt.Errorf("the spans of %d traces do not fit: %w", len(ids), exec.ErrBudget)
+			return fmt.Errorf("the spans of %d traces do not fit: %w", len(r.IDs), exec.ErrBudget)
 		}
 		mu.Lock()
 		held += n
@@ -29,10 +30,11 @@ func (f *fan) gather(ctx context.Context, budget *memlimit.Budget, ids []spanid.
 		return nil
 	}
 	release = func() { budget.Release(held) }
+	r.Client = f.client
 	all = make([]*Fragments, len(f.nodes))
 	err = f.each(ctx, func(ctx context.Context, i int, p Peer) error {
 		var err error
-		all[i], err = p.Fragments(ctx, FragmentsRequest{IDs: ids, MaxTraceBytes: maxTraceBytes, Client: f.client}, take)
+		all[i], err = p.Fragments(ctx, r, take)
 		return err
 	})
 	if err != nil {
@@ -58,20 +60,20 @@ func batches(all []*Fragments) []*store.Batch {
 // gatherPage is how many traces are brought together at a time.
 const gatherPage = 256
 
-// gatherAll calls use with what agents have of the traces and with a view of all of it, page by page. A page that does not fit into the budget is halved.
+// gatherAll calls use with what agents have of the traces and with a view of all of it, page by page. A page that does not
+// fit into the budget is halved, also if use fails because of it, which must not have changed anything then.
 func (f *fan) gatherAll(ctx context.Context, budget *memlimit.Budget, ids []spanid.TraceID, use func(all []*Fragments, v store.View, ids []spanid.TraceID) error) error {
 	for page := gatherPage; len(ids) > 0; {
 		n := min(page, len(ids))
-		all, release, err := f.gather(ctx, budget, ids[:n], 0)
-		if KindOf(err) == KindOverloaded && n > 1 {
+		all, release, err := f.gather(ctx, budget, FragmentsRequest{IDs: ids[:n], Bulk: true})
+		if err == nil {
+			err = use(all, gathered.New(batches(all)...), ids[:n])
+			release()
+		}
+		if errors.Is(err, exec.ErrBudget) && n > 1 {
 			page = n / 2
 			continue
 		}
-		if err != nil {
-			return err
-		}
-		err = use(all, gathered.New(batches(all)...), ids[:n])
-		release()
 		if err != nil {
 			return err
 		}

@@ -29,6 +29,14 @@ func (l *local) Holds(ctx context.Context, ids []spanid.TraceID, _ string) ([]bo
 
 func (l *local) Fragments(ctx context.Context, r FragmentsRequest, take func(int64) error) (*Fragments, error) {
 	out := &Fragments{}
+	if r.Bulk {
+		return out, exec.Spans(ctx, l.view, r.IDs, l.budget, func(b *store.Batch) error {
+			n := gathered.Weight(b)
+			out.InspectedBytes += uint64(n) //nolint:gosec // Positive.
+			out.Append(b)
+			return take(n)
+		})
+	}
 	for _, id := range r.IDs {
 		t, err := l.view.Trace(ctx, id, r.MaxTraceBytes)
 		if errors.Is(err, store.ErrNotFound) {

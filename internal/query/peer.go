@@ -51,6 +51,9 @@ type FragmentsRequest struct {
 	IDs           []spanid.TraceID
 	MaxTraceBytes int64
 	Client        string
+	// Bulk asks for all rows, to evaluate a query: not cut, in any order, copies of spans included. Damage ends the call,
+	// as it does with other questions.
+	Bulk bool
 }
 
 // Fragments are what one agent has of some traces.

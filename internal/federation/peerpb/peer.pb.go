@@ -582,6 +582,8 @@ type FragmentsRequest struct {
 	// Bytes at which one trace is cut; 0 for no limit.
 	MaxTraceBytes int64  `protobuf:"varint,2,opt,name=max_trace_bytes,json=maxTraceBytes,proto3" json:"max_trace_bytes,omitempty"`
 	Client        string `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"`
+	// All rows, not cut and in any order.
+	Bulk          bool `protobuf:"varint,4,opt,name=bulk,proto3" json:"bulk,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -635,6 +637,13 @@ func (x *FragmentsRequest) GetClient() string {
 		return x.Client
 	}
 	return ""
+}
+
+func (x *FragmentsRequest) GetBulk() bool {
+	if x != nil {
+		return x.Bulk
+	}
+	return false
 }
 
 type FragmentsResponse struct {
@@ -1549,11 +1558,12 @@ const file_peer_proto_rawDesc = "" +
 	"\ttrace_ids\x18\x01 \x01(\fR\btraceIds\x12\x16\n" +
 	"\x06client\x18\x02 \x01(\tR\x06client\"#\n" +
 	"\rHoldsResponse\x12\x12\n" +
-	"\x04held\x18\x01 \x01(\fR\x04held\"o\n" +
+	"\x04held\x18\x01 \x01(\fR\x04held\"\x83\x01\n" +
 	"\x10FragmentsRequest\x12\x1b\n" +
 	"\ttrace_ids\x18\x01 \x01(\fR\btraceIds\x12&\n" +
 	"\x0fmax_trace_bytes\x18\x02 \x01(\x03R\rmaxTraceBytes\x12\x16\n" +
-	"\x06client\x18\x03 \x01(\tR\x06client\"\x86\x01\n" +
+	"\x06client\x18\x03 \x01(\tR\x06client\x12\x12\n" +
+	"\x04bulk\x18\x04 \x01(\bR\x04bulk\"\x86\x01\n" +
 	"\x11FragmentsResponse\x12\x14\n" +
 	"\x05spans\x18\x01 \x01(\fR\x05spans\x12'\n" +
 	"\x0finspected_bytes\x18\x02 \x01(\x04R\x0einspectedBytes\x12\x18\n" +

@@ -52,7 +52,7 @@ func Candidates(ctx context.Context, view store.View, q *plan.Query, o SearchOpt
 	if err != nil {
 		return nil, r.cause(err)
 	}
-	c := candidateSet{limit: o.Limit, bounds: map[spanid.TraceID]int64{}}
+	c := candidateSet{limit: o.Limit, found: map[spanid.TraceID]candidate{}}
 	const most = 64
 	for step := 1; len(spots) > 0; step = min(2*step, most) {
 		n := min(step, len(spots))
@@ -66,15 +66,29 @@ func Candidates(ctx context.Context, view store.View, q *plan.Query, o SearchOpt
 		c.add(found)
 		spots = spots[n:]
 	}
-	out.Candidates, out.Rest, out.Stats = c.sorted(), c.rest, r.stats()
+	list := c.sorted()
+	if len(list) <= mostStarts {
+		if err := r.startsOf(list); err != nil {
+			return nil, r.cause(err)
+		}
+		sortCandidates(list)
+	}
+	out.Candidates = make([]Candidate, len(list))
+	for i := range list {
+		out.Candidates[i] = Candidate{list[i].id, list[i].bound}
+	}
+	out.Rest, out.Stats = c.rest, r.stats()
 	return out, nil
 }
 
+// mostStarts is for how many candidates their start is looked up.
+const mostStarts = 4096
+
 // candidateSet keeps the latest of the candidates.
 type candidateSet struct {
-	limit  int
-	bounds map[spanid.TraceID]int64
-	rest   int64
+	limit int
+	found map[spanid.TraceID]candidate
+	rest  int64
 }
 
 // tests adds that only spans matter that start after what was left out.
@@ -87,32 +101,27 @@ func (c *candidateSet) tests(tests []*store.Predicate) []*store.Predicate {
 
 func (c *candidateSet) add(found []candidate) {
 	for _, f := range found {
-		if have, ok := c.bounds[f.id]; !ok || f.bound < have {
-			c.bounds[f.id] = f.bound
+		if have, ok := c.found[f.id]; !ok || f.bound < have.bound {
+			c.found[f.id] = f
 		}
 	}
-	if len(c.bounds) <= c.limit {
+	if len(c.found) <= c.limit {
 		return
 	}
 	all := c.sorted()
 	// 0 would say that nothing was left out.
-	c.rest = max(c.rest, all[c.limit].Bound, 1)
+	c.rest = max(c.rest, all[c.limit].bound, 1)
 	for _, f := range all[c.limit:] {
-		delete(c.bounds, f.ID)
+		delete(c.found, f.id)
 	}
 }
 
-func (c *candidateSet) sorted() []Candidate {
-	out := make([]Candidate, 0, len(c.bounds))
-	for id, b := range c.bounds {
-		out = append(out, Candidate{id, b})
+func (c *candidateSet) sorted() []candidate {
+	out := make([]candidate, 0, len(c.found))
+	for _, f := range c.found {
+		out = append(out, f)
 	}
-	slices.SortFunc(out, func(a, b Candidate) int {
-		if a.Bound != b.Bound {
-			return compareInt(b.Bound, a.Bound)
-		}
-		return slices.Compare(a.ID[:], b.ID[:])
-	})
+	sortCandidates(out)
 	return out
 }
 
