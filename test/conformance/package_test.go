@@ -90,19 +90,44 @@ service:
 `
 
 // start runs the binary with the configuration and what is merged over it.
-//
-// With BRAMBLE_CONFORMANCE_CLUSTER set it runs three agents, scatters all spans over them at random and asks the second.
 func start(t *testing.T, overlay map[string]any) *harness.Bramble {
 	t.Helper()
-	if os.Getenv("BRAMBLE_CONFORMANCE_CLUSTER") != "" && overlay == nil {
-		c := harness.StartCluster(t, 3, harness.Config{Files: []string{config}})
-		grpcAddr, httpAddr := c.Scatter(t, 1)
-		b := c.Agents[1]
-		b.Redirect("receivers::otlp::protocols::grpc", grpcAddr)
-		b.Redirect("receivers::otlp::protocols::http", httpAddr)
-		return b
-	}
 	return harness.Start(t, harness.Config{Files: []string{config}, Overlay: overlay})
+}
+
+// routed brings traces together on owners.
+const routed = `yaml:
+receivers:
+  otlp/peer: {protocols: {grpc: {endpoint: "localhost:4319", max_recv_msg_size_mib: 64}}}
+connectors:
+  trace_owner: {client: {tls: {insecure: true}}}
+service:
+  pipelines:
+    traces: {receivers: [otlp], exporters: [trace_owner]}
+    traces/own: {receivers: [trace_owner, otlp/peer], exporters: [trace_store]}
+`
+
+// TestContractOfThree runs all cases against each of three agents: spans are scattered over them at random, and stay
+// there or go to their owners.
+func TestContractOfThree(t *testing.T) {
+	if os.Getenv("BRAMBLE_FULL") == "" {
+		t.Skip("all cases six times more: only with BRAMBLE_FULL=1")
+	}
+	for name, files := range map[string][]string{"scattered": {config}, "routed": {config, routed}} {
+		for i := range 3 {
+			t.Run(fmt.Sprintf("%s/node-%d", name, i+1), func(t *testing.T) {
+				cluster := harness.StartCluster(t, 3, harness.Config{Files: files})
+				grpcAddr, httpAddr := cluster.Scatter(t, uint64(i+1))
+				b := cluster.Agents[i]
+				b.Redirect("receivers::otlp::protocols::grpc", grpcAddr)
+				b.Redirect("receivers::otlp::protocols::http", httpAddr)
+				w := worldOf(t, b)
+				for _, c := range cases {
+					t.Run(strings.ReplaceAll(c.ids, " ", ","), func(t *testing.T) { c.run(t, w) })
+				}
+			})
+		}
+	}
 }
 
 // intoBlocks fills the head with other spans, of three hours ago and older, until blocks hold the fixture.

@@ -39,7 +39,13 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{Bramble: start(t, nil), at: time.Now().Add(-time.Minute).Truncate(time.Second)}
+	return worldOf(t, start(t, nil))
+}
+
+// worldOf gives a binary the fixture.
+func worldOf(t *testing.T, b *harness.Bramble) *world {
+	t.Helper()
+	w := &world{Bramble: b, at: time.Now().Add(-time.Minute).Truncate(time.Second)}
 	w.conn = harness.Dial(t, w.QueryAddr())
 	send(t, w.Bramble, fixture(w.at)...)
 	return w
