@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,6 +23,7 @@ import (
 // options are the flags.
 type options struct {
 	bin, config, endpoint, query string
+	data, only                   string
 	spans, rounds                int
 	clients, rate                int
 	think, duration              time.Duration
@@ -32,6 +35,8 @@ func main() {
 	flag.StringVar(&o.config, "config", "bench/store-only.yaml", "its configuration")
 	flag.StringVar(&o.endpoint, "endpoint", "localhost:4317", "OTLP/gRPC endpoint of the configuration")
 	flag.StringVar(&o.query, "query", "http://localhost:3200", "query endpoint")
+	flag.StringVar(&o.data, "data", "", "directory that keeps the spans, to be used again by the next run with it; a temporary one if empty")
+	flag.StringVar(&o.only, "only", "", "ask only queries whose names match this expression")
 	flag.IntVar(&o.spans, "spans", 2_000_000, "spans to store")
 	flag.IntVar(&o.rounds, "rounds", 20, "times each query is asked")
 	flag.IntVar(&o.clients, "clients", 0, "instead: so many clients ask while spans arrive, and every answer is checked")
@@ -46,34 +51,51 @@ func main() {
 }
 
 func run(o options) error {
-	dir, err := os.MkdirTemp("", "bramble-bench-")
+	only, err := regexp.Compile(o.only)
 	if err != nil {
-		return err
+		return fmt.Errorf("-only: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	if o.data == "" || o.clients > 0 {
+		if o.data, err = os.MkdirTemp("", "bramble-bench-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(o.data)
+	}
+	dir := filepath.Join(o.data, "store")
 	if o.clients > 0 {
 		return concurrent(o, dir)
 	}
-	tr := newTruth()
-	begin := time.Now()
+	known, err := readKnown(o.data)
+	if err != nil {
+		return err
+	}
 	srv, err := target.Start(o.bin, o.config, o.endpoint, dir)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = srv.Stop() }()
-	traces, err := fill(o, tr)
-	if err != nil {
-		return err
+	if known == nil {
+		known = &knowledge{Begin: time.Now(), Truth: newTruth()}
+		if known.Traces, err = fill(o, known.Truth); err != nil {
+			return err
+		}
+		if err := known.write(o.data); err != nil {
+			return err
+		}
 	}
+	tr := known.Truth
 	_, waited := srv.Settle(2 * time.Minute)
-	fmt.Printf("%d spans in %d traces stored; settled after %.0f s\n", tr.spans, tr.traces, waited.Seconds())
+	fmt.Printf("%d spans in %d traces stored; settled after %.0f s\n", tr.Spans, tr.Traces, waited.Seconds())
 	fmt.Printf("%-30s %9s %9s %9s %10s %10s %12s %8s\n", "query", "p50 ms", "p99 ms", "CPU ms", "hits", "truth", "Tempo CPU ms", "ratio")
 	w := windows{
-		all:  window{begin.Add(-6 * time.Hour).Unix(), time.Now().Add(time.Minute).Unix()},
-		hour: window{tr.last.Add(-time.Hour).Unix(), tr.last.Unix()},
+		all:  window{known.Begin.Add(-6 * time.Hour).Unix(), tr.Last.Add(time.Minute).Unix()},
+		hour: window{tr.Last.Add(-time.Hour).Unix(), tr.Last.Unix()},
 	}
 	wrong := 0
-	for _, q := range table(tr, traces, dir) {
+	for _, q := range table(tr, known.Traces, dir) {
+		if !only.MatchString(q.name) {
+			continue
+		}
 		ok, err := ask(srv, o, &q, w)
 		if err != nil { // The others are worth knowing all the same.
 			fmt.Printf("%-30s FAILED: %v\n", q.name, err)

@@ -30,19 +30,19 @@ const shopURL = `.*/internal/00.*order=ord-1.*`
 
 // truth is what the generator's spans say about each query: traces that match, or spans that are counted.
 type truth struct {
-	spans, traces                                    int
-	service, serverErrors, needle, slow, under, many int
-	url, failed                                      int
-	spans5xx, errorSpans, measured                   int
-	last                                             time.Time
-	services, routes, names, tagNames                map[string]bool
-	order                                            string // an order id in the middle
+	Spans, Traces                                    int
+	Service, ServerErrors, Needle, Slow, Under, Many int
+	URL, Failed                                      int
+	Spans5xx, ErrorSpans, Measured                   int
+	Last                                             time.Time
+	Services, Routes, Names, TagNames                map[string]bool
+	Order                                            string // an order id in the middle
 	regex                                            *regexp.Regexp
 }
 
 func newTruth() *truth {
 	return &truth{
-		services: map[string]bool{}, routes: map[string]bool{}, names: map[string]bool{}, tagNames: map[string]bool{},
+		Services: map[string]bool{}, Routes: map[string]bool{}, Names: map[string]bool{}, TagNames: map[string]bool{},
 		regex: regexp.MustCompile("^(?:" + shopURL + ")$"),
 	}
 }
@@ -61,9 +61,9 @@ func (t *truth) see(b *store.Batch) {
 
 func (t *truth) seeTrace(b *store.Batch, spans []store.Span) {
 	var service, errors, failed, needle, slow, url, under bool
-	t.traces++
-	if t.order == "" && t.traces == 500 {
-		t.order = find(spans, "shop.order.id").Str
+	t.Traces++
+	if t.Order == "" && t.Traces == 500 {
+		t.Order = find(spans, "shop.order.id").Str
 	}
 	byID := make(map[spanid.SpanID]*store.Span, len(spans))
 	for i := range spans {
@@ -72,33 +72,33 @@ func (t *truth) seeTrace(b *store.Batch, spans []store.Span) {
 	name := func(s *store.Span) string { return attr(b.Resources[s.Resource].Attrs, "service.name").Str }
 	for i := range spans {
 		s := &spans[i]
-		t.spans++
-		t.services[name(s)] = true
-		t.names[s.Name] = true
+		t.Spans++
+		t.Services[name(s)] = true
+		t.Names[s.Name] = true
 		if s.DurationNano() >= 2 { // Shorter ones have no bucket (X-13).
-			t.measured++
+			t.Measured++
 		}
 		if s.StatusCode == store.StatusError {
-			t.errorSpans++
+			t.ErrorSpans++
 		}
 		if attr(s.Attrs, "http.response.status_code").Int() >= 500 {
-			t.spans5xx++
+			t.Spans5xx++
 		}
-		if start := time.Unix(0, int64(s.StartNano)); start.After(t.last) { //nolint:gosec // A time of today.
-			t.last = start
+		if start := time.Unix(0, int64(s.StartNano)); start.After(t.Last) { //nolint:gosec // A time of today.
+			t.Last = start
 		}
 		if r := attr(s.Attrs, "http.route"); r.Type == store.TypeString {
-			t.routes[r.Str] = true
+			t.Routes[r.Str] = true
 		}
-		if t.traces < 2000 {
+		if t.Traces < 2000 {
 			for _, a := range s.Attrs {
-				t.tagNames[a.Key] = true
+				t.TagNames[a.Key] = true
 			}
 		}
 		service = service || name(s) == "payment"
 		errors = errors || name(s) == "payment" && attr(s.Attrs, "http.response.status_code").Int() >= 500
 		failed = failed || name(s) == "payment" && s.StatusCode == store.StatusError
-		needle = needle || t.order != "" && attr(s.Attrs, "shop.order.id").Str == t.order
+		needle = needle || t.Order != "" && attr(s.Attrs, "shop.order.id").Str == t.Order
 		slow = slow || s.DurationNano() > 1e9
 		url = url || t.regex.MatchString(attr(s.Attrs, "url.full").Str)
 		under = under || name(s) == "audit" && hasAncestor(byID, s, func(a *store.Span) bool { return name(a) == "checkout" })
@@ -108,14 +108,14 @@ func (t *truth) seeTrace(b *store.Batch, spans []store.Span) {
 			*n++
 		}
 	}
-	count(&t.service, service)
-	count(&t.serverErrors, errors)
-	count(&t.failed, failed)
-	count(&t.needle, needle)
-	count(&t.slow, slow)
-	count(&t.url, url)
-	count(&t.under, under)
-	count(&t.many, len(spans) > 40)
+	count(&t.Service, service)
+	count(&t.ServerErrors, errors)
+	count(&t.Failed, failed)
+	count(&t.Needle, needle)
+	count(&t.Slow, slow)
+	count(&t.URL, url)
+	count(&t.Under, under)
+	count(&t.Many, len(spans) > 40)
 }
 
 func hasAncestor(byID map[spanid.SpanID]*store.Span, s *store.Span, ok func(*store.Span) bool) bool {
@@ -176,15 +176,15 @@ func searches(t *truth) []query {
 		}
 	}
 	return []query{
-		search("service", `{ resource.service.name = "payment" }`, t.service, 56),
-		search("service + 5xx", `{ resource.service.name = "payment" && span.http.response.status_code >= 500 }`, t.serverErrors, 243),
-		search("service + error", `{ resource.service.name = "payment" && status = error }`, t.failed, 185),
-		search("needle: one order id", `{ span.shop.order.id = "`+t.order+`" }`, t.needle, 571),
+		search("service", `{ resource.service.name = "payment" }`, t.Service, 56),
+		search("service + 5xx", `{ resource.service.name = "payment" && span.http.response.status_code >= 500 }`, t.ServerErrors, 243),
+		search("service + error", `{ resource.service.name = "payment" && status = error }`, t.Failed, 185),
+		search("needle: one order id", `{ span.shop.order.id = "`+t.Order+`" }`, t.Needle, 571),
 		search("needle: absent", `{ span.shop.order.id = "ord-absent" }`, 0, 0),
-		search("duration > 1s", `{ duration > 1s }`, t.slow, 31),
-		search("structural >>", `{ resource.service.name = "checkout" } >> { resource.service.name = "audit" }`, t.under, 107),
-		search("count() > 40", `{} | count() > 40`, t.many, 0),
-		search("regex on a URL", "{ span.url.full =~ `"+shopURL+"` }", t.url, 0),
+		search("duration > 1s", `{ duration > 1s }`, t.Slow, 31),
+		search("structural >>", `{ resource.service.name = "checkout" } >> { resource.service.name = "audit" }`, t.Under, 107),
+		search("count() > 40", `{} | count() > 40`, t.Many, 0),
+		search("regex on a URL", "{ span.url.full =~ `"+shopURL+"` }", t.URL, 0),
 	}
 }
 
@@ -206,21 +206,21 @@ func metrics(t *truth) []query {
 	}
 	const long = "600s"
 	return []query{
-		metric("column predicate, full scan", `{ span.http.response.status_code >= 500 } | count_over_time()`, long, sumSamples(1, nil), t.spans5xx),
-		metric("count_over_time()", `{} | count_over_time()`, long, sumSamples(1, nil), t.spans),
-		metric("rate() by service", `{} | rate() by (resource.service.name)`, long, sumSamples(600, nil), t.spans),
-		hour(metric("rate() by service, 1 h", `{} | rate() by (resource.service.name)`, "", countSeries, len(t.services)), 796),
-		hour(metric("p99 by service, 1 h", `{} | quantile_over_time(duration, .99) by (resource.service.name)`, "", countSeries, len(t.services)), 693),
-		metric("quantiles by route", `{} | quantile_over_time(duration, .5, .95, .99) by (span.http.route)`, long, countSeries, 3*(len(t.routes)+1)),
-		metric("histogram of durations", `{} | histogram_over_time(duration)`, long, sumSamples(1, nil), t.measured),
-		few(metric("compare({status=error})", `{} | compare({ status = error })`, long, sumSamples(1, map[string]string{"__meta_type": "selection_total", "status": "nil"}), t.errorSpans)),
+		metric("column predicate, full scan", `{ span.http.response.status_code >= 500 } | count_over_time()`, long, sumSamples(1, nil), t.Spans5xx),
+		metric("count_over_time()", `{} | count_over_time()`, long, sumSamples(1, nil), t.Spans),
+		metric("rate() by service", `{} | rate() by (resource.service.name)`, long, sumSamples(600, nil), t.Spans),
+		hour(metric("rate() by service, 1 h", `{} | rate() by (resource.service.name)`, "", countSeries, len(t.Services)), 796),
+		hour(metric("p99 by service, 1 h", `{} | quantile_over_time(duration, .99) by (resource.service.name)`, "", countSeries, len(t.Services)), 693),
+		metric("quantiles by route", `{} | quantile_over_time(duration, .5, .95, .99) by (span.http.route)`, long, countSeries, 3*(len(t.Routes)+1)),
+		metric("histogram of durations", `{} | histogram_over_time(duration)`, long, sumSamples(1, nil), t.Measured),
+		few(metric("compare({status=error})", `{} | compare({ status = error })`, long, sumSamples(1, map[string]string{"__meta_type": "selection_total", "status": "nil"}), t.ErrorSpans)),
 	}
 }
 
 func tags(t *truth) []query {
 	names := func(name string, untimed bool) query {
 		return query{
-			name: name, path: "/api/v2/search/tags", params: map[string]string{"scope": "span"}, untimed: untimed, truth: len(t.tagNames),
+			name: name, path: "/api/v2/search/tags", params: map[string]string{"scope": "span"}, untimed: untimed, truth: len(t.TagNames),
 			count: countTags,
 		}
 	}
@@ -229,9 +229,9 @@ func tags(t *truth) []query {
 	}
 	return []query{
 		names("tag names", true), names("tag names in a range", false),
-		values("tag values", "resource.service.name", true, len(t.services)),
-		values("tag values in a range", "resource.service.name", false, len(t.services)),
-		values("tag values: routes", "span.http.route", false, len(t.routes)),
-		values("tag values: span names", "name", false, len(t.names)),
+		values("tag values", "resource.service.name", true, len(t.Services)),
+		values("tag values in a range", "resource.service.name", false, len(t.Services)),
+		values("tag values: routes", "span.http.route", false, len(t.Routes)),
+		values("tag values: span names", "name", false, len(t.Names)),
 	}
 }

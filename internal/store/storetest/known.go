@@ -19,6 +19,7 @@ func (c *partCheck) known(columns []store.Column) {
 	ranger, _ := c.part.(store.Ranger)
 	c.sizes()
 	c.traces()
+	c.counts(columns)
 	for _, col := range columns {
 		if lister != nil {
 			c.distinct(lister, col)

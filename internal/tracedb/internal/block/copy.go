@@ -193,7 +193,7 @@ func (w *Writer) noteCopied(c *copier, out Group, traces []index.Trace) error {
 	w.meta.Events += sum(out.EventRows)
 	w.meta.Links += sum(out.LinkRows)
 	w.meta.Groups = append(w.meta.Groups, out)
-	return nil
+	return w.tallies.copied(c.src, c.group)
 }
 
 // maxStart returns the latest start within bounds, which are those of signed numbers.

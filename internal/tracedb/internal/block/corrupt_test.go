@@ -90,6 +90,13 @@ func answers(r *Reader, predicates []*store.Predicate) (out []string, err error)
 			out = append(out, fmt.Sprint(vals))
 		}
 	}
+	for i := range b.Ranges() {
+		counts, err := b.Counts(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, fmt.Sprint(counts))
+	}
 	attrs, err := b.Attributes(ctx)
 	return append(out, fmt.Sprint(attrs)), err
 }

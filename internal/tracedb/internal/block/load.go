@@ -18,6 +18,8 @@ const (
 	cacheBloom
 	cacheResources
 	cacheMatches
+	cacheCounts
+	cacheSection
 )
 
 // tableFile is a Parquet file of the block with its attribute columns.

@@ -27,12 +27,14 @@ const (
 	LinksFile     = "links.parquet"
 	TracesFile    = "traces.idx"
 	AttrsFile     = "attrs.idx"
+	// CountsFile is not in blocks that were written before there was one.
+	CountsFile = "counts.idx"
 	// TempSuffix ends the name of a block's directory until it is complete.
 	TempSuffix = ".tmp"
 )
 
 // dataFiles are all files but meta.json, in the order in which they are verified.
-var dataFiles = []string{SpansFile, ResourcesFile, EventsFile, LinksFile, TracesFile, AttrsFile}
+var dataFiles = []string{SpansFile, ResourcesFile, EventsFile, LinksFile, TracesFile, AttrsFile, CountsFile}
 
 // tableFiles are those of dataFiles from which the others can be made again.
 var tableFiles = dataFiles[:4]
@@ -88,6 +90,12 @@ type ColumnMeta struct {
 	Type     string `json:"type"`
 	Rows     int    `json:"rows"`
 	Distinct int    `json:"distinct"` // estimate
+}
+
+// has reports whether the block has a file.
+func (m *Meta) has(name string) bool {
+	_, ok := m.Files[name]
+	return ok
 }
 
 // Bytes returns the size of the block on disk without meta.json.
@@ -199,6 +207,9 @@ func (m *Meta) check() error {
 	}
 	for _, name := range dataFiles {
 		l, ok := m.Files[name]
+		if !ok && name == CountsFile {
+			continue
+		}
 		if !ok {
 			return fmt.Errorf("file %s is not listed", name)
 		}

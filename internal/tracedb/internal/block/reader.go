@@ -47,6 +47,7 @@ const (
 	fileLinks
 	fileTraces
 	fileAttrs
+	fileCounts
 	fileCount
 )
 
@@ -115,6 +116,9 @@ func (b *Block) open() error {
 // checkSizes compares the sizes of files with those in the meta.
 func (b *Block) checkSizes(names []string) error {
 	for _, name := range names {
+		if !b.meta.has(name) {
+			continue // An optional one; meta.json was checked.
+		}
 		path := filepath.Join(b.dir, name)
 		info, err := b.reader.FS.Stat(path)
 		if err != nil {
@@ -335,6 +339,9 @@ const verifyPiece = 256 << 10
 func (b *Block) Verify(ctx context.Context, pace func(bytes int) error) error {
 	buf := make([]byte, verifyPiece)
 	for n, name := range dataFiles {
+		if !b.meta.has(name) {
+			continue
+		}
 		f, err := b.file(n)
 		if err != nil {
 			return err

@@ -49,6 +49,7 @@ type Writer struct {
 	tables               tables
 	structure            *structure
 	sampling             sampling
+	tallies              *tallies
 
 	current spanid.TraceID
 	open    bool // a trace is open
@@ -126,7 +127,8 @@ func (w *Writer) create() error {
 	w.tables.init(resources)
 	w.structure = newStructure(w.spans)
 	w.sampling = newSampling(w.opts.Decided)
-	return nil
+	w.tallies, err = newTallies()
+	return err
 }
 
 // Append adds spans, which follow those appended before in the block's order: by trace start, trace id and span
@@ -196,6 +198,7 @@ func (w *Writer) add(b *store.Batch, s *store.Span) error {
 	}
 	w.tables.used(resource, scope)
 	w.sampling.row(w.spans.row)
+	w.tallies.span(s, w.tables.resources[resource].service)
 	w.addSpan(s, resource, scope)
 	w.structure.member(s)
 	w.meta.Rows++
@@ -314,6 +317,11 @@ func (w *Writer) endGroup() error {
 	for _, n := range w.spans.granules {
 		rows += n
 	}
+	for _, t := range []*table{w.spans, w.events, w.links} {
+		t.endGranule()
+		w.tallies.table(t)
+	}
+	w.tallies.endGroup()
 	g, err := w.spans.endGroup()
 	if err != nil {
 		return err
@@ -338,6 +346,7 @@ func (w *Writer) endTrace() error {
 		return nil
 	}
 	w.open = false
+	w.tallies.endTrace()
 	w.traces = append(w.traces, w.entry)
 	return w.structure.endTrace()
 }

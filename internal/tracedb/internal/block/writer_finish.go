@@ -62,6 +62,9 @@ func (w *Writer) finish(ctx context.Context) error {
 	if err := w.writeFile(AttrsFile, w.writeCatalog); err != nil {
 		return err
 	}
+	if err := w.writeFile(CountsFile, w.writeCounts); err != nil {
+		return err
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -105,6 +108,13 @@ func (w *Writer) writeCatalog(o *outFile) (column.Layout, error) {
 		return column.Layout{}, err
 	}
 	_, err = o.Write(b)
+	return column.Layout{Size: int64(len(b)), CRC: crc32.Checksum(b, column.Castagnoli)}, err
+}
+
+func (w *Writer) writeCounts(o *outFile) (column.Layout, error) {
+	w.tallies.finish()
+	b := index.EncodeCountsFile(w.tallies.sections)
+	_, err := o.Write(b)
 	return column.Layout{Size: int64(len(b)), CRC: crc32.Checksum(b, column.Castagnoli)}, err
 }
 

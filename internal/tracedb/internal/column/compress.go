@@ -2,6 +2,7 @@ package column
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -96,4 +97,15 @@ func storedFrame(dst, src []byte) []byte {
 	block := len(src)<<3 | 1 // last block, type raw
 	dst = append(dst, byte(block), byte(block>>8), byte(block>>16))
 	return append(dst, src...)
+}
+
+// Unpack returns the raw bytes, which must be as many as given, of a zstd frame, in memory of their own.
+func (d *Decompressor) Unpack(frame []byte, raw int) ([]byte, error) {
+	b, err := d.decode(Zstd, frame, raw)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(b)
+	d.free(b)
+	return out, nil
 }
