@@ -37,12 +37,14 @@ type RangeCounts struct {
 // value, which only columns of resources and scopes count.
 type ColumnCounts struct {
 	Column Column
+	Type   ValueType // of the values; of those of resources and scopes it says nothing
 	Values []Value
 	Counts []SpanCount // as many
-	// Sum counts spans with values that are not listed because there are too many. Each of the values has less than a
-	// thousandth of these spans, unless Common says that one may have more.
-	Sum    SpanCount
-	Common bool
+	// Sum counts spans with values that are not listed because there are too many; none of them has more than Max spans.
+	Sum SpanCount
+	Max uint32
+	// Unknown says that nothing is known about the column; then there are no values.
+	Unknown bool
 }
 
 // RootCount counts the spans of traces whose root has a name and a service; both are empty without a root. Of several

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"iter"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
 )
@@ -52,6 +53,13 @@ type Incomplete interface {
 type TraceSet interface {
 	Has(id spanid.TraceID) bool
 	Len() int
+}
+
+// TraceLister is a TraceSet that can name its traces.
+type TraceLister interface {
+	TraceSet
+	// All yields each trace once, in any order.
+	All() iter.Seq[spanid.TraceID]
 }
 
 // Trace is the answer of View.Trace.

@@ -1,6 +1,7 @@
 package tracedb
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -185,6 +186,27 @@ func (s splitSet) Has(id spanid.TraceID) bool {
 	defer s.index.mu.RUnlock()
 	row, ok := s.index.live[id]
 	return ok && row < s.rows
+}
+
+// All yields the traces of the set.
+func (s splitSet) All() iter.Seq[spanid.TraceID] {
+	return func(yield func(spanid.TraceID) bool) {
+		x := s.index
+		base := x.base()
+		for id := range base {
+			if !yield(id) {
+				return
+			}
+		}
+		x.mu.RLock()
+		live := maps.Clone(x.live)
+		x.mu.RUnlock()
+		for id, row := range live {
+			if _, both := base[id]; !both && row < s.rows && !yield(id) {
+				return
+			}
+		}
+	}
 }
 
 // Len returns the number of traces in the set.

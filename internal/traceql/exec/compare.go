@@ -38,10 +38,14 @@ type comparer struct {
 	cells   int                       // Offsets are below.
 	byRow   [store.GranuleRows]uint32 // Twice the bucket from first on plus the side; outside without one.
 	offsets []uint32                  // Those of the rows that have a value in the column being counted.
+	// correct says that rows have been counted before, in another place, from which they are taken.
+	correct bool
+	wrong   [store.GranuleRows]uint32 // That place, as byRow.
+	wrongs  []uint32                  // Those of the rows that have a value.
 	starts  store.Vector
 	vec     store.Vector
 	codes   []uint32
-	table   []uint32
+	table   []int64
 }
 
 // split is the rows of a granule, and those of them that are selected.
@@ -81,7 +85,13 @@ func (c *comparer) rows(s spot, sel *store.Bitmap) error {
 	if err := c.selection.filter(c.x.run, p, s.granule, &sp.selected); err != nil {
 		return err
 	}
-	return c.count(s, &sp)
+	if err := c.place(s, &sp); err != nil {
+		return err
+	}
+	if err := c.count(s, &sp, nil); err != nil {
+		return err
+	}
+	return c.countRoots(s, &sp, c.rootNames)
 }
 
 // trace notes surviving spans of a whole trace; flush counts them.
@@ -120,7 +130,13 @@ func (c *comparer) trace(t *trace, spans []int32, selection *cond, tc *traceColu
 // flush counts what trace noted.
 func (c *comparer) flush() error {
 	for s, sp := range c.pending {
-		if err := c.count(s, sp); err != nil {
+		if err := c.place(s, sp); err != nil {
+			return err
+		}
+		if err := c.count(s, sp, nil); err != nil {
+			return err
+		}
+		if err := c.countRoots(s, sp, c.rootNames); err != nil {
 			return err
 		}
 	}
@@ -133,11 +149,8 @@ var comparedIntrinsics = []ast.Intrinsic{
 	ast.Name, ast.StatusCode, ast.StatusMessage, ast.SpanKind, ast.ScopeName, ast.ScopeVersion, ast.EventName,
 }
 
-// count counts the values of the rows of a granule in every column.
-func (c *comparer) count(s spot, sp *split) error {
-	if err := c.place(s, sp); err != nil {
-		return err
-	}
+// count counts the values of the rows of a granule in every column, or only in some; place has said where.
+func (c *comparer) count(s spot, sp *split, only func(ast.Attr) bool) error {
 	attrs, err := c.x.run.attributesOf(s.part)
 	if err != nil {
 		return err
@@ -150,6 +163,9 @@ func (c *comparer) count(s spot, sp *split) error {
 		if err := c.x.run.err(); err != nil {
 			return err
 		}
+		if only != nil && !only(a) {
+			continue
+		}
 		if a.Scope == ast.ScopeResource {
 			ofResources = append(ofResources, a)
 			continue
@@ -159,10 +175,10 @@ func (c *comparer) count(s spot, sp *split) error {
 			return err
 		}
 	}
-	if err := c.resources(s, sp, ofResources); err != nil {
-		return err
+	if len(ofResources) == 0 {
+		return nil
 	}
-	return c.countRoots(s, sp)
+	return c.resources(s, sp, ofResources)
 }
 
 // read counts a column of the granule.
@@ -195,16 +211,63 @@ func (c *comparer) read(s spot, sel *store.Bitmap, a ast.Attr, col store.Column)
 
 // gather collects the offsets of marked rows.
 func (c *comparer) gather(sel *store.Bitmap) {
-	c.offsets = c.offsets[:0]
+	c.offsets = gatherRows(c.offsets[:0], &c.byRow, sel)
+	if c.correct {
+		c.wrongs = gatherRows(c.wrongs[:0], &c.wrong, sel)
+	}
+}
+
+func gatherRows(dst []uint32, byRow *[store.GranuleRows]uint32, sel *store.Bitmap) []uint32 {
 	for w := range store.Words {
 		marks := sel.Word(w)
 		if marks == ^uint64(0) {
-			c.offsets = append(c.offsets, c.byRow[w<<6:(w+1)<<6]...)
+			dst = append(dst, byRow[w<<6:(w+1)<<6]...)
 			continue
 		}
 		for ; marks != 0; marks &= marks - 1 {
-			c.offsets = append(c.offsets, c.byRow[w<<6+bits.TrailingZeros64(marks)])
+			dst = append(dst, byRow[w<<6+bits.TrailingZeros64(marks)])
 		}
+	}
+	return dst
+}
+
+// each calls f with each row that has a value, by its number among them, and where it is to be counted, and how often.
+func (c *comparer) each(f func(i int, off uint32, n int64) error) error {
+	for i, off := range c.offsets {
+		if off != outside {
+			if err := f(i, off, 1); err != nil {
+				return err
+			}
+		}
+		if c.correct {
+			if err := f(i, c.wrongs[i], -1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// tabulate fills the table: a cell for each place and code. codes may be nil for one code, and have codes beyond the
+// last, which count as that.
+func (c *comparer) tabulate(codes []uint32, width uint32) {
+	c.table = zeroed(c.table, c.cells*int(width))
+	at := func(i int, off uint32) uint32 {
+		if codes == nil {
+			return off
+		}
+		return off*width + min(codes[i], width-1)
+	}
+	for i, off := range c.offsets {
+		if off != outside {
+			c.table[at(i, off)]++
+		}
+	}
+	if !c.correct {
+		return
+	}
+	for i, off := range c.wrongs {
+		c.table[at(i, off)]--
 	}
 }
 
@@ -259,37 +322,27 @@ func (c *comparer) column(a ast.Attr, v *store.Vector) error {
 	}
 	var last store.Value
 	var counts *valueCount
-	for i, off := range c.offsets {
+	return c.each(func(i int, off uint32, n int64) error {
 		value := v.At(i)
-		if off == outside {
-			continue
-		}
-		if i == 0 || value != last || counts == nil {
+		if value != last || counts == nil {
 			var err error
 			if counts, err = c.value(all, value); err != nil {
 				return err
 			}
 			last = value
 		}
-		if counts != nil {
-			if err := c.add(counts, off, 1); err != nil {
-				return err
-			}
+		if counts == nil {
+			return nil
 		}
-	}
-	return nil
+		return c.add(counts, off, n)
+	})
 }
 
 // uncounted counts rows of an attribute that has no value worth counting.
 func (c *comparer) uncounted(all *valueCounts) error {
-	c.table = zeroed(c.table, c.cells)
-	for _, off := range c.offsets {
-		if off != outside {
-			c.table[off]++
-		}
-	}
+	c.tabulate(nil, 1)
 	for off, n := range c.table {
-		if n > 0 {
+		if n != 0 {
 			if err := c.add(all.other, uint32(off), n); err != nil { //nolint:gosec // Twice maxPoints at most.
 				return err
 			}
@@ -322,18 +375,13 @@ func (c *comparer) smallInts(ints []int64) []store.Value {
 // coded counts rows by the codes of a dictionary; store.NoCode means that a row has no value.
 func (c *comparer) coded(all *valueCounts, codes []uint32, dict []store.Value) error {
 	width := uint32(len(dict) + 1) //nolint:gosec // At most maxCompareCells.
-	c.table = zeroed(c.table, c.cells*int(width))
-	for i, off := range c.offsets {
-		if off != outside {
-			c.table[off*width+min(codes[i], width-1)]++
-		}
-	}
+	c.tabulate(codes, width)
 	for code := range width {
 		value := store.Value{}
 		if code < width-1 {
 			value = dict[code]
 		}
-		if err := c.addCells(all, value, func(off uint32) uint32 { return c.table[off*width+code] }); err != nil {
+		if err := c.addCells(all, value, func(off uint32) int64 { return c.table[off*width+code] }); err != nil {
 			return err
 		}
 	}
@@ -341,7 +389,7 @@ func (c *comparer) coded(all *valueCounts, codes []uint32, dict []store.Value) e
 }
 
 // addCells adds the counts of one value, which count gives per offset.
-func (c *comparer) addCells(all *valueCounts, value store.Value, count func(off uint32) uint32) error {
+func (c *comparer) addCells(all *valueCounts, value store.Value, count func(off uint32) int64) error {
 	var counts *valueCount
 	for off := range uint32(c.cells) { //nolint:gosec // Twice maxPoints at most.
 		n := count(off)
@@ -361,7 +409,7 @@ func (c *comparer) addCells(all *valueCounts, value store.Value, count func(off 
 	return nil
 }
 
-func (c *comparer) add(v *valueCount, off, n uint32) error {
+func (c *comparer) add(v *valueCount, off uint32, n int64) error {
 	return c.x.addCount(v, int(off&1), c.first+int(off>>1), n)
 }
 
@@ -396,12 +444,7 @@ func (c *comparer) resources(s spot, sp *split, attrs []ast.Attr) error {
 	if width*c.cells > maxCompareCells {
 		return c.resourcesByRow(s, sp, attrs)
 	}
-	c.table = zeroed(c.table, c.cells*width)
-	for i, off := range c.offsets {
-		if off != outside {
-			c.table[int(off)*width+int(c.codes[i])]++
-		}
-	}
+	c.tabulate(c.codes, uint32(width)) //nolint:gosec // At most one per row.
 	for _, a := range attrs {
 		col, _ := columnOf(a)
 		if err := p.Read(r.ctx, s.granule, col, &one, &c.vec); err != nil {
@@ -409,7 +452,7 @@ func (c *comparer) resources(s spot, sp *split, attrs []ast.Attr) error {
 		}
 		all := c.of(a)
 		for code := range width {
-			err := c.addCells(all, c.vec.At(code), func(off uint32) uint32 { return c.table[int(off)*width+code] })
+			err := c.addCells(all, c.vec.At(code), func(off uint32) int64 { return c.table[int(off)*width+code] })
 			if err != nil {
 				return err
 			}

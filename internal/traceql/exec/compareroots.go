@@ -34,7 +34,10 @@ const rootBytes = 144
 // rootsOf returns the roots of a part's traces.
 func (x *metricsRun) rootsOf(part int) (map[spanid.TraceID]root, error) {
 	t := &x.roots[part]
-	t.once.Do(func() { t.err = x.run.readRootTable(part, t) })
+	t.once.Do(func() {
+		info := x.run.parts[part].Info()
+		t.err = x.run.readRootTable(part, store.GranuleRange{End: info.Granules()}, t)
+	})
 	return t.roots, t.err
 }
 
@@ -46,8 +49,8 @@ func (x *metricsRun) doneWith(part int) {
 	}
 }
 
-// readRootTable reads the spans without a parent.
-func (r *run) readRootTable(part int, t *rootTable) error {
+// readRootTable reads the spans without a parent in some granules.
+func (r *run) readRootTable(part int, in store.GranuleRange, t *rootTable) error {
 	t.roots = map[spanid.TraceID]root{}
 	p := r.parts[part]
 	info := p.Info()
@@ -59,7 +62,7 @@ func (r *run) readRootTable(part int, t *rootTable) error {
 		texts[s] = s
 		return s
 	}
-	for g := range info.Granules() {
+	for g := in.First; g < in.End; g++ {
 		if err := r.err(); err != nil {
 			return err
 		}
@@ -101,16 +104,17 @@ func (r *run) readRootTable(part int, t *rootTable) error {
 	return nil
 }
 
-// countRoots counts the names of the roots of the rows' traces.
-func (c *comparer) countRoots(s spot, sp *split) error {
+// countRoots counts the names of the roots of the rows' traces, which find looks up.
+func (c *comparer) countRoots(s spot, sp *split, find func([]spanid.TraceID, spot) ([]rootNames, error)) error {
 	codes, ids, err := c.x.run.traceCodes(s, &sp.all)
 	if err != nil {
 		return err
 	}
-	names, err := c.rootNames(ids, s.part)
+	names, err := find(ids, s)
 	if err != nil {
 		return err
 	}
+	c.gather(&sp.all)
 	for _, named := range []struct {
 		a  ast.Intrinsic
 		of func(rootNames) string
@@ -142,28 +146,37 @@ func (c *comparer) countRoots(s spot, sp *split) error {
 }
 
 // rootNames returns the names of the roots of traces.
-func (c *comparer) rootNames(ids []spanid.TraceID, part int) ([]rootNames, error) {
-	roots, err := c.x.rootsOf(part)
+func (c *comparer) rootNames(ids []spanid.TraceID, s spot) ([]rootNames, error) {
+	out, err := c.ownRoots(ids, s)
+	if err != nil {
+		return nil, err
+	}
+	var split []spanid.TraceID
+	var at []int
+	for i, id := range ids {
+		if c.x.run.split.Has(id) {
+			split, at = append(split, id), append(at, i)
+		}
+	}
+	names, err := c.splitRoots(split, s)
+	for i, n := range names {
+		out[at[i]] = n
+	}
+	return out, err
+}
+
+// ownRoots returns the roots of traces as one part knows them.
+func (c *comparer) ownRoots(ids []spanid.TraceID, s spot) ([]rootNames, error) {
+	if _, ok := c.x.run.parts[s.part].(store.Counter); ok && c.x.run.kinds[s.part] == store.KindBlock {
+		return c.nearRoots(ids, s) // A block keeps the rows of a trace together.
+	}
+	roots, err := c.x.rootsOf(s.part)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]rootNames, len(ids))
-	var split []traceRef
 	for i, id := range ids {
-		if !c.x.run.split.Has(id) {
-			out[i] = roots[id].rootNames
-		} else if _, ok := c.roots[id]; !ok {
-			c.roots[id] = rootNames{}
-			split = append(split, traceRef{id, part})
-		}
-	}
-	if err := c.readRoots(split); err != nil {
-		return nil, err
-	}
-	for i, id := range ids {
-		if c.x.run.split.Has(id) {
-			out[i] = c.roots[id]
-		}
+		out[i] = roots[id].rootNames
 	}
 	return out, nil
 }

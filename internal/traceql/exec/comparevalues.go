@@ -15,7 +15,7 @@ const (
 	maxCompareValues = 10_000
 	// rareValue is the share of spans, one in this many, that a value must have had when there were too many values for
 	// it to be counted further.
-	rareValue = 1000
+	rareValue = 200
 )
 
 // valueCounts counts the values of one attribute. Once there are too many, the rare ones are given up, and no new ones
@@ -40,7 +40,10 @@ type bucketCounts struct {
 	many  []float64
 }
 
-type bucketCount struct{ bucket, n uint32 }
+type bucketCount struct {
+	bucket uint32
+	n      int64
+}
 
 // of returns the counts of an attribute.
 func (c *comparer) of(a ast.Attr) *valueCounts {
@@ -87,16 +90,32 @@ func (c *comparer) value(all *valueCounts, v store.Value) (*valueCount, error) {
 
 // closeValues gives up the rare values.
 func (x *metricsRun) closeValues(all *valueCounts) error {
+	spans := all.spans()
+	return x.giveUp(all, func(_ store.Value, n float64) bool { return n*rareValue < spans })
+}
+
+// spans counts the spans with a value.
+func (all *valueCounts) spans() float64 {
+	spans := 0.0
+	if all.other != nil {
+		spans = all.other.total()
+	}
+	for _, vc := range all.values {
+		spans += vc.total()
+	}
+	return spans
+}
+
+func (v *valueCount) total() float64 { return v.sides[0].total + v.sides[1].total }
+
+// giveUp stops counting rare values, and takes no new ones.
+func (x *metricsRun) giveUp(all *valueCounts, rare func(v store.Value, spans float64) bool) error {
 	all.closed = true
 	if all.other == nil {
 		all.other = &valueCount{}
 	}
-	spans := 0.0
-	for _, vc := range all.values {
-		spans += vc.sides[0].total + vc.sides[1].total
-	}
 	for v, vc := range all.values {
-		if (vc.sides[0].total+vc.sides[1].total)*rareValue < spans {
+		if rare(v, vc.total()) {
 			if err := x.mergeCounts(all.other, vc); err != nil {
 				return err
 			}
@@ -107,8 +126,8 @@ func (x *metricsRun) closeValues(all *valueCounts) error {
 	return nil
 }
 
-// addCount adds n spans to a value.
-func (x *metricsRun) addCount(v *valueCount, side, bucket int, n uint32) error {
+// addCount adds n spans to a value, or takes them away if n is below 0.
+func (x *metricsRun) addCount(v *valueCount, side, bucket int, n int64) error {
 	s := &v.sides[side]
 	s.total += float64(n)
 	if s.many != nil {
@@ -182,8 +201,8 @@ func (x *metricsRun) mergeCounts(dst, src *valueCount) error {
 			}
 		}
 		for b, n := range s.many {
-			if n > 0 {
-				if err := x.addCount(dst, side, b, uint32(n)); err != nil {
+			if n != 0 {
+				if err := x.addCount(dst, side, b, int64(n)); err != nil {
 					return err
 				}
 			}
@@ -209,6 +228,11 @@ func (x *metricsRun) compared() (*QueryPartial, error) {
 	most := int(min(max(100, sentValues*x.query.AST.TopN), maxCompareValues))
 	out := &QueryPartial{}
 	for a, counts := range all.attrs {
+		if counts.closed { // Of rare values some may have been counted by one worker and not by another.
+			if err := x.closeValues(counts); err != nil {
+				return nil, err
+			}
+		}
 		for side := range metaNames {
 			series, err := x.comparedSide(a, counts, side, most)
 			if err != nil {

@@ -99,6 +99,8 @@ type metricsRun struct {
 	workers  []*accumulator
 	compare  []*comparer // Instead of workers, for compare.
 	roots    []rootTable // Per part, for compare.
+	failed   bool        // compare selects exactly the spans with errors.
+	rootless bool        // compare cannot take the roots of traces from what parts know.
 
 	// Span by span: the condition, and the columns that are read of matching rows.
 	local    *cond
@@ -180,17 +182,13 @@ func (x *metricsRun) spanBySpan() error {
 	if err != nil {
 		return err
 	}
-	for _, s := range spots {
-		x.roots[s.part].users.Add(1)
+	if x.query.AST.Fn == ast.Compare {
+		return x.compareSpots(spots, tests)
 	}
 	return x.run.eachWorker(len(spots), func(worker, i int) error {
-		defer x.doneWith(spots[i].part)
 		sel, err := x.run.matching(spots[i], x.local, tests)
 		if err != nil || !sel.Any() {
 			return err
-		}
-		if x.query.AST.Fn == ast.Compare {
-			return x.compare[worker].rows(spots[i], &sel)
 		}
 		return x.counters[worker].add(spots[i], &sel)
 	})

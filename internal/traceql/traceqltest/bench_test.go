@@ -154,14 +154,19 @@ func BenchmarkSearch(b *testing.B) {
 func BenchmarkMetrics(b *testing.B) {
 	v := benchView(b)
 	first, last := startsOf(v)
-	for _, bc := range []struct{ name, query string }{
-		{"rate", `{ } | rate()`},
-		{"rate by service", `{ } | rate() by(resource.service.name)`},
-		{"quantiles by route", `{ } | quantile_over_time(duration, .5, .95, .99) by(span.http.route)`},
-		{"roots", `{ nestedSetParent < 0 && true } | rate()`},
-		{"errors by two", `{ status = error } | count_over_time() by(resource.service.name, name)`},
-		{"structure", `{ resource.service.name = "frontend" } >> { status = error } | rate()`},
-		{"compare", `{ } | compare({ status = error })`},
+	for _, bc := range []struct {
+		name, query string
+		step        time.Duration
+	}{
+		{"rate", `{ } | rate()`, time.Minute},
+		{"rate by service", `{ } | rate() by(resource.service.name)`, time.Minute},
+		{"quantiles by route", `{ } | quantile_over_time(duration, .5, .95, .99) by(span.http.route)`, time.Minute},
+		{"roots", `{ nestedSetParent < 0 && true } | rate()`, time.Minute},
+		{"errors by two", `{ status = error } | count_over_time() by(resource.service.name, name)`, time.Minute},
+		{"structure", `{ resource.service.name = "frontend" } >> { status = error } | rate()`, time.Minute},
+		{"compare errors", `{ } | compare({ status = error })`, 10 * time.Minute},
+		{"compare errors by minute", `{ } | compare({ status = error })`, time.Minute},
+		{"compare slow", `{ } | compare({ duration > 1s })`, 10 * time.Minute},
 	} {
 		q, err := traceql.Compile(bc.query)
 		if err != nil {
@@ -170,7 +175,7 @@ func BenchmarkMetrics(b *testing.B) {
 		b.Run(bc.name, func(b *testing.B) {
 			series := 0
 			for b.Loop() {
-				res, err := exec.Metrics(b.Context(), v, q, exec.MetricsOptions{Start: first, End: last, Step: time.Minute})
+				res, err := exec.Metrics(b.Context(), v, q, exec.MetricsOptions{Start: first, End: last, Step: bc.step})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -42,7 +42,7 @@ func compileAll(t *testing.T, queries ...string) []*plan.Query {
 func TestNewestFirst(t *testing.T) {
 	b := workload(10_000)
 	for name, form := range someForms() {
-		v := engineView(t, b, form.portions, form.cut)
+		v := engineView(t, b, form)
 		for _, q := range compileAll(t, `{ }`, `{ status = error }`, `{ kind = server } >> { kind = client }`, `{ } | count() > 30`, `{ nestedSetParent < 0 }`) {
 			all, err := exec.Search(t.Context(), v, q, exec.SearchOptions{Limit: 1 << 20})
 			if err != nil {
@@ -80,7 +80,7 @@ func TestWindow(t *testing.T) {
 	}
 	q := compileAll(t, `{ } | count() > 0`)[0]
 	for name, form := range someForms() {
-		v := engineView(t, b, form.portions, form.cut)
+		v := engineView(t, b, form)
 		from, to := Epoch+int64(2*time.Second), Epoch+int64(5*time.Second)
 		res, err := exec.Search(t.Context(), v, q, exec.SearchOptions{Limit: 1 << 20, Start: from, End: to})
 		if err != nil {
@@ -103,7 +103,7 @@ func TestWindow(t *testing.T) {
 
 // TestCancel checks that a query ends soon after its context, with the context's cause.
 func TestCancel(t *testing.T) {
-	v := engineView(t, workload(9_000), 1, func(int) bool { return true })
+	v := engineView(t, workload(9_000), engineForms["block"])
 	cause := errors.New("the client went away")
 	for _, q := range compileAll(t, `{ } | count() > 1000`, `{ span.url.path =~ ".*x.*y.*z" }`, `{ } >> { } | rate() by(name)`, `{ } | compare({ status = error })`) {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -138,7 +138,7 @@ func TestCancel(t *testing.T) {
 
 // TestBudget runs queries that want too much memory: they end with an error that says so, and give everything back.
 func TestBudget(t *testing.T) {
-	v := engineView(t, workload(9_000), 1, func(int) bool { return true })
+	v := engineView(t, workload(9_000), engineForms["block"])
 	alternatives := make([]string, 10_000)
 	for i := range alternatives {
 		alternatives[i] = `.a="x"`
@@ -251,7 +251,7 @@ func TestTimeline(t *testing.T) { // X-03: the example of the contract, in secon
 }
 
 func TestExemplars(t *testing.T) { // X-40, X-41, E-82.
-	v := engineView(t, workload(6_000), 2, func(i int) bool { return i == 0 })
+	v := engineView(t, workload(6_000), engineForms["block and head"])
 	for _, tc := range []struct {
 		query   string
 		request int

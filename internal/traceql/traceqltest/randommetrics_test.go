@@ -215,7 +215,7 @@ func TestRandomMetricsOnEngine(t *testing.T) {
 		slices.SortStableFunc(b.Spans, func(x, y store.Span) int { return int(int64(x.StartNano) - int64(y.StartNano)) })
 		views := map[string]store.View{}
 		for name, form := range engineForms {
-			views[name] = engineView(t, b, form.portions, form.cut)
+			views[name] = engineView(t, b, form)
 		}
 		for range 120 {
 			compareMetrics(t, g, b, views, seed)

@@ -50,7 +50,7 @@ func (b *Block) Counts(ctx context.Context, group int) (_ *store.RangeCounts, er
 			}
 			continue
 		}
-		got := store.ColumnCounts{Column: c.Column, Values: c.Values, Counts: c.Counts, Sum: c.Sum, Common: c.Common}
+		got := store.ColumnCounts{Column: c.Column, Type: c.Type, Values: c.Values, Counts: c.Counts, Sum: c.Sum, Max: c.Max, Unknown: c.Unknown}
 		if c.Coded {
 			if got.Values, err = b.codedValues(group, c); err != nil {
 				return nil, err
@@ -167,13 +167,13 @@ func (b *Block) countRefs(group int, c *index.ColumnCounts, dst []store.ColumnCo
 		return dst, err
 	}
 	scope, base := store.ScopeResource, b.meta.Groups[group].ResourceBase
-	cols := []store.Column{}
+	cols := []store.Column{{Scope: scope, Name: "service.name"}} // Asked for also where no resource has it.
 	if c.Column.Name == refScope {
 		scope, base = store.ScopeInstrumentation, b.meta.Groups[group].ScopeBase
-		cols = append(cols, store.Intrinsic(store.ScopeName), store.Intrinsic(store.ScopeVersion))
+		cols = []store.Column{store.Intrinsic(store.ScopeName), store.Intrinsic(store.ScopeVersion)}
 	}
 	for i := range attrs {
-		if col := attrs[i].Column; col.Scope == scope && (len(cols) == 0 || cols[len(cols)-1] != col) {
+		if col := attrs[i].Column; col.Scope == scope && col != cols[0] && cols[len(cols)-1] != col {
 			cols = append(cols, col)
 		}
 	}

@@ -121,6 +121,9 @@ func (t *tallies) table(tab *table) {
 	}
 	rows := t.rows(tab)
 	for num, name := range tallied[tab.out.name] {
+		if tab.fixed[num].Len() == 0 {
+			continue // There are no events.
+		}
 		t.column(tab.fixed[num], rows, store.Intrinsic(name), store.TypeInt)
 	}
 	for _, c := range tab.columns {
@@ -129,7 +132,7 @@ func (t *tallies) table(tab *table) {
 		}
 		if rows.Owner != nil && tab.severalTypes(c) {
 			// Which value of a span is the first cannot be told from one column.
-			t.current.counts.Columns = append(t.current.counts.Columns, index.ColumnCounts{Column: store.Column{Scope: c.scope, Name: c.key}, Type: c.typ, Common: true})
+			t.current.counts.Columns = append(t.current.counts.Columns, index.ColumnCounts{Column: store.Column{Scope: c.scope, Name: c.key}, Type: c.typ, Unknown: true})
 			continue
 		}
 		t.column(c.builder, rows, store.Column{Scope: c.scope, Name: c.key}, c.typ)
@@ -151,7 +154,7 @@ func (t *tallies) column(b *column.Builder, rows *column.TallyRows, c store.Colu
 	if b.Spec().Value != store.TypeAbsent {
 		typ = b.Spec().Value
 	}
-	out := index.ColumnCounts{Column: c, Type: typ, Coded: got.Coded, Sum: got.Sum, Common: got.Common}
+	out := index.ColumnCounts{Column: c, Type: typ, Coded: got.Coded, Sum: got.Sum, Max: got.Max, Unknown: got.Unknown}
 	out.Values = append(out.Values, got.Values...)
 	out.Counts = append(out.Counts, got.Counts...)
 	if !got.Listed && c.Scope == store.ScopeIntrinsic && (c.Name == refResource || c.Name == refScope) {

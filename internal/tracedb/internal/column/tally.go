@@ -9,10 +9,11 @@ import (
 const (
 	// maxTallied is how many distinct values a Tally lists that are not in a dictionary.
 	maxTallied = 1024
-	// RareShare is how many times as many values a column must have for one of them to be rare.
-	RareShare = 1000
-	// tallyBuckets is into how many buckets values are hashed to find out that none of them is common.
-	tallyBuckets = 4096
+	// Of too many values those are listed all the same that at least one in commonShare spans has, and leastCommon spans.
+	commonShare = 2000
+	leastCommon = 4
+	// tallyBuckets is into how many buckets values are hashed to find the common ones.
+	tallyBuckets = 16384
 )
 
 // Tally says how many spans of a row group have each value of a column.
@@ -22,9 +23,11 @@ type Tally struct {
 	// Values are the distinct values otherwise, unless there are too many.
 	Values []store.Value
 	Counts []store.SpanCount
-	// Listed is false if there are too many values. Common then says that one of them may not be rare (RareShare).
-	Listed, Common bool
-	Sum            store.SpanCount // only if they are not listed
+	// Listed is false if there are too many values. Sum then counts those that are not in Values, of which none has more
+	// than Max spans; or nothing is known, which Unknown says.
+	Listed, Unknown bool
+	Sum             store.SpanCount
+	Max             uint32
 }
 
 // TallyRows are the rows of a row group's table.
@@ -124,7 +127,9 @@ func (t *Tallier) numbers(b *Builder, rows *TallyRows) {
 	if last >= 0 || len(t.out.Counts) == 0 {
 		return
 	}
-	t.many(b, rows, func(i int) uint64 { return mix(b.nums[i]) })
+	t.many(b, rows, func(i int) uint64 { return mix(b.nums[i]) }, func(i int) store.Value {
+		return store.Value{Type: b.spec.Value, Num: b.nums[i]}
+	})
 }
 
 // place returns the place of a number among the values, -1 if there are too many.
@@ -158,11 +163,13 @@ func mix(n uint64) uint64 {
 // texts counts text without dictionary: value by value if there are few.
 func (t *Tallier) texts(b *Builder, rows *TallyRows) {
 	if b.Len() > maxTallied {
-		t.many(b, rows, func(i int) uint64 { return maphash.Bytes(t.seed, b.bytes(i)) })
+		t.many(b, rows, func(i int) uint64 { return maphash.Bytes(t.seed, b.bytes(i)) }, func(i int) store.Value {
+			return store.Value{Type: b.spec.Value, Str: string(b.bytes(i))}
+		})
 		return
 	}
 	if len(b.data) > maxDictBytes {
-		t.out.Common = true // As far as is known: large values are not written twice.
+		t.out.Unknown = true // Large values are not written twice.
 		return
 	}
 	t.out.Listed = true
@@ -189,9 +196,8 @@ func (b *Builder) bytes(i int) []byte {
 	return []byte(b.texts[b.codes[i]])
 }
 
-// many counts no values, but finds out whether one of them is common. Values that are have a bucket with many. Two values
-// of the same hash are taken for one, which may make them common.
-func (t *Tallier) many(b *Builder, rows *TallyRows, hash func(i int) uint64) {
+// many lists only values that are common, which lie in buckets with many.
+func (t *Tallier) many(b *Builder, rows *TallyRows, hash func(i int) uint64, value func(i int) store.Value) {
 	t.out.Listed, t.out.Values, t.out.Counts = false, t.out.Values[:0], t.out.Counts[:0]
 	clear(t.hashes)
 	rows.each(b, func(i int, failed bool) bool {
@@ -199,20 +205,44 @@ func (t *Tallier) many(b *Builder, rows *TallyRows, hash func(i int) uint64) {
 		t.hashes[hash(i)%tallyBuckets]++
 		return true
 	})
-	common := func(n uint32) bool { return uint64(n)*RareShare >= uint64(t.out.Sum.Spans) }
+	least := max(leastCommon, t.out.Sum.Spans/commonShare)
+	t.out.Max = least - 1
 	full := false
 	for _, n := range t.hashes {
-		full = full || common(n)
+		full = full || n >= least
 	}
 	if !full {
 		return
 	}
-	counts := map[uint64]uint32{}
+	counts := map[uint64]uint32{} // By hash: a list of values could be large.
 	rows.each(b, func(i int, _ bool) bool {
-		if h := hash(i); common(t.hashes[h%tallyBuckets]) {
+		if h := hash(i); t.hashes[h%tallyBuckets] >= least {
 			counts[h]++
-			t.out.Common = common(counts[h])
 		}
-		return !t.out.Common
+		return true
+	})
+	places := map[store.Value]int{}
+	rows.each(b, func(i int, failed bool) bool {
+		n := counts[hash(i)]
+		if n < least {
+			return true
+		}
+		v := value(i)
+		if len(v.Str) > longText { // Large values are not written twice.
+			t.out.Max = max(t.out.Max, n)
+			return true
+		}
+		at, ok := places[v]
+		if !ok {
+			at = len(t.out.Values)
+			places[v] = at
+			t.out.Values, t.out.Counts = append(t.out.Values, v), append(t.out.Counts, store.SpanCount{})
+		}
+		t.out.Counts[at].Add(failed)
+		t.out.Sum.Spans--
+		if failed {
+			t.out.Sum.Errors--
+		}
+		return true
 	})
 }

@@ -26,9 +26,10 @@ type ColumnCounts struct {
 	Coded  bool
 	Values []store.Value
 	Counts []store.SpanCount
-	// Sum and Common are those of store.ColumnCounts.
-	Sum    store.SpanCount
-	Common bool
+	// Sum, Max and Unknown are those of store.ColumnCounts.
+	Sum     store.SpanCount
+	Max     uint32
+	Unknown bool
 }
 
 const (
@@ -40,8 +41,8 @@ const (
 var countsMagic = [8]byte{'B', 'R', 'C', 'O', 'U', 'N', 'T', '1'}
 
 const (
-	flagCoded  = 1
-	flagCommon = 2
+	flagCoded   = 1
+	flagUnknown = 2
 )
 
 // CountsEncoder encodes the counts of row groups. It belongs to one goroutine.
@@ -87,12 +88,13 @@ func appendCounts(raw []byte, c *ColumnCounts) []byte {
 	if c.Coded {
 		flags |= flagCoded
 	}
-	if c.Common {
-		flags |= flagCommon
+	if c.Unknown {
+		flags |= flagUnknown
 	}
 	raw = append(raw, byte(c.Column.Scope), byte(c.Type), flags)
 	raw = appendText(raw, c.Column.Name)
 	raw = appendCount(raw, c.Sum)
+	raw = binary.AppendUvarint(raw, uint64(c.Max))
 	raw = binary.AppendUvarint(raw, uint64(len(c.Counts)))
 	for i, n := range c.Counts {
 		raw = appendCount(raw, n)
@@ -205,13 +207,19 @@ func (c *cursor) columnCounts() ColumnCounts {
 		return out
 	}
 	out.Column.Scope, out.Type = store.ColumnScope(head[0]), store.ValueType(head[1])
-	out.Coded, out.Common = head[2]&flagCoded != 0, head[2]&flagCommon != 0
+	out.Coded, out.Unknown = head[2]&flagCoded != 0, head[2]&flagUnknown != 0
 	if out.Column.Scope > store.ScopeInstrumentation || out.Type > store.TypeMap {
 		c.bad = true
 		return out
 	}
 	out.Column.Name = c.text()
 	out.Sum = c.spanCount()
+	limit := c.count()
+	if limit > 1<<31 {
+		c.bad = true
+		return out
+	}
+	out.Max = uint32(limit)
 	n := c.count()
 	if n > len(c.b) { // Each takes two bytes at least.
 		c.bad = true

@@ -1,0 +1,425 @@
+package exec
+
+import (
+	"fmt"
+
+	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/traceql/ast"
+	"github.com/bramble-tracing/bramble/internal/traceql/plan"
+)
+
+// countedRange is a range of granules of which a part may know how often values occur. All of its spans are counted as if
+// they were in its main bucket and, unless exactly the spans with errors are selected, in the baseline; rows for which
+// that is wrong are corrected later.
+type countedRange struct {
+	part     int
+	n        int // Of the part's ranges.
+	granules store.GranuleRange
+	main     int
+	unknown  bool // The part knows nothing after all.
+	noRoots  bool // Roots are to be counted row by row.
+	partial  map[ast.Attr]*partialCount
+	scan     map[ast.Attr]bool // Attributes that are to be counted row by row.
+}
+
+// partialCount is what is known of an attribute with too many values: the common ones, and that no other has more spans
+// than most.
+type partialCount struct {
+	listed  map[store.Value]store.SpanCount
+	sum     store.SpanCount
+	most    uint32
+	unknown bool
+}
+
+// countedRanges lists the ranges that are worth it: at least a third of their granules lie in one bucket.
+func (x *metricsRun) countedRanges() []*countedRange {
+	r := x.run
+	if x.local.op != plan.True || len(r.skip) > 0 || x.window != x.timeline.window() {
+		return nil
+	}
+	x.failed = x.errorSelection()
+	_, listed := r.split.(store.TraceLister)
+	x.rootless = r.split.Len() > 0 && (!listed || r.split.Len()*len(r.parts) > maxSplitLookups)
+	var out []*countedRange
+	for part := range r.parts {
+		p, ok := r.parts[part].(store.Counter)
+		if !ok {
+			continue
+		}
+		for n, g := range p.Ranges() {
+			in := &countedRange{part: part, n: n, granules: g, main: -1}
+			votes := map[int]int{}
+			for i := g.First; i < g.End; i++ {
+				lo, hi, known := r.rangeOf(spot{part, i}, store.SpanStart)
+				if b := x.timeline.bucket(lo); known && b >= 0 && b == x.timeline.bucket(hi) {
+					if votes[b]++; in.main < 0 || votes[b] > votes[in.main] {
+						in.main = b
+					}
+				}
+			}
+			if in.main >= 0 && 3*votes[in.main] >= g.End-g.First {
+				out = append(out, in)
+			}
+		}
+	}
+	return out
+}
+
+// countedIntrinsics are the intrinsics of compare by their columns.
+var countedIntrinsics = func() map[store.Column]ast.Attr {
+	out := map[store.Column]ast.Attr{}
+	for _, i := range comparedIntrinsics {
+		c, _ := columnOf(ast.IntrinsicAttr(i))
+		out[c] = ast.IntrinsicAttr(i)
+	}
+	return out
+}()
+
+// countedAttr returns the attribute of a column.
+func countedAttr(c store.Column) (ast.Attr, bool) {
+	if c.Scope == store.ScopeIntrinsic {
+		a, ok := countedIntrinsics[c]
+		return a, ok
+	}
+	scope, ok := scopeOf(c.Scope)
+	return ast.Attr{Scope: scope, Name: c.Name}, ok
+}
+
+// addRange counts a range by what the part knows of it.
+func (c *comparer) addRange(in *countedRange) error {
+	r := c.x.run
+	p := r.parts[in.part]
+	counts, err := p.(store.Counter).Counts(r.ctx, in.n) //nolint:forcetypeassert // It has ranges.
+	if err != nil {
+		return fmt.Errorf("read counts of values: %w", err)
+	}
+	if counts == nil {
+		in.unknown = true
+		return nil
+	}
+	info := p.Info()
+	for g := in.granules.First; g < in.granules.End; g++ {
+		r.granules.Add(1)
+		r.spans.Add(int64(info.GranuleLen(g)))
+	}
+	in.findPartial(counts)
+	for i := range counts.Columns {
+		col := &counts.Columns[i]
+		a, ok := countedAttr(col.Column)
+		if !ok || in.partial[a] != nil {
+			continue
+		}
+		all := c.of(a)
+		for k, v := range col.Values {
+			if err := c.addCounted(in, all, v, col.Counts[k]); err != nil {
+				return err
+			}
+		}
+	}
+	if in.noRoots = counts.Roots == nil || c.x.rootless; in.noRoots {
+		return nil
+	}
+	for _, root := range counts.Roots {
+		if err := c.addCounted(in, c.of(ast.IntrinsicAttr(ast.RootName)), store.String(root.Name), root.SpanCount); err != nil {
+			return err
+		}
+		if err := c.addCounted(in, c.of(ast.IntrinsicAttr(ast.RootService)), store.String(root.Service), root.SpanCount); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findPartial notes the attributes not all values of which are counted.
+func (in *countedRange) findPartial(counts *store.RangeCounts) {
+	in.partial = map[ast.Attr]*partialCount{}
+	for i := range counts.Columns {
+		col := &counts.Columns[i]
+		a, ok := countedAttr(col.Column)
+		if !ok || !col.Unknown && col.Sum.Spans == 0 || !queryable(store.Value{Type: col.Type}) {
+			continue
+		}
+		p := in.partial[a]
+		if p == nil {
+			p = &partialCount{listed: map[store.Value]store.SpanCount{}}
+			in.partial[a] = p
+		}
+		p.sum.Spans += col.Sum.Spans
+		p.sum.Errors += col.Sum.Errors
+		p.most = max(p.most, col.Max)
+		p.unknown = p.unknown || col.Unknown
+	}
+	for i := range counts.Columns {
+		col := &counts.Columns[i]
+		a, _ := countedAttr(col.Column)
+		p := in.partial[a]
+		if p == nil || !queryable(store.Value{Type: col.Type}) {
+			continue
+		}
+		for k, v := range col.Values {
+			p.listed[v] = col.Counts[k]
+		}
+	}
+}
+
+// addCounted adds the spans of a range that have a value.
+func (c *comparer) addCounted(in *countedRange, all *valueCounts, v store.Value, n store.SpanCount) error {
+	if n.Spans == 0 {
+		return nil
+	}
+	counts, err := c.value(all, v)
+	if err != nil || counts == nil {
+		return err
+	}
+	return c.x.addSpans(counts, in.main, n)
+}
+
+// addSpans adds spans in a bucket on the sides that they are taken for.
+func (x *metricsRun) addSpans(v *valueCount, bucket int, n store.SpanCount) error {
+	if !x.failed {
+		return x.addCount(v, 0, bucket, int64(n.Spans))
+	}
+	if n.Spans > n.Errors {
+		if err := x.addCount(v, 0, bucket, int64(n.Spans-n.Errors)); err != nil {
+			return err
+		}
+	}
+	if n.Errors == 0 {
+		return nil
+	}
+	return x.addCount(v, 1, bucket, int64(n.Errors))
+}
+
+// settle joins what the workers have counted, and decides about attributes with too many values in some ranges: ranges
+// are read in which a value that is not rare may have spans that are not counted.
+func (x *metricsRun) settle(ranges []*countedRange) error {
+	all := x.compare[0]
+	for w := 1; w < len(x.compare); w++ {
+		if err := all.merge(x.compare[w]); err != nil {
+			return err
+		}
+		x.compare[w] = newComparer(x)
+	}
+	partial := map[ast.Attr][]*countedRange{}
+	for _, in := range ranges {
+		in.scan = map[ast.Attr]bool{}
+		for a := range in.partial {
+			partial[a] = append(partial[a], in)
+		}
+	}
+	for a, in := range partial {
+		if err := all.settle(a, in); err != nil {
+			return err
+		}
+	}
+	return x.shareClosed()
+}
+
+// settle decides about one attribute.
+func (c *comparer) settle(a ast.Attr, ranges []*countedRange) error {
+	all := c.of(a)
+	spans, most := all.spans(), 0.0
+	known := map[store.Value]float64{}
+	for v, vc := range all.values {
+		known[v] = vc.total()
+	}
+	for _, in := range ranges {
+		p := in.partial[a]
+		spans += float64(p.sum.Spans)
+		most += float64(p.most)
+		if p.unknown {
+			in.scan[a] = true
+		}
+		for v, n := range p.listed {
+			known[v] += float64(n.Spans)
+			spans += float64(n.Spans)
+		}
+	}
+	if most*rareValue >= spans { // Any value may be common.
+		for _, in := range ranges {
+			in.scan[a] = true
+		}
+		return nil
+	}
+	for v, n := range known {
+		if (n+most)*rareValue < spans {
+			continue
+		}
+		if _, err := c.value(all, v); err != nil {
+			return err
+		}
+		for _, in := range ranges {
+			if _, ok := in.partial[a].listed[v]; !ok {
+				in.scan[a] = true
+			}
+		}
+	}
+	err := c.x.giveUp(all, func(v store.Value, _ float64) bool { return (known[v]+most)*rareValue < spans })
+	for _, in := range ranges {
+		if err != nil {
+			return err
+		}
+		if p := in.partial[a]; !in.scan[a] {
+			err = c.addPartial(in, all, p)
+		}
+	}
+	return err
+}
+
+// addPartial counts what is known of an attribute in a range.
+func (c *comparer) addPartial(in *countedRange, all *valueCounts, p *partialCount) error {
+	for v, n := range p.listed {
+		if err := c.addCounted(in, all, v, n); err != nil {
+			return err
+		}
+	}
+	return c.x.addSpans(all.other, in.main, p.sum)
+}
+
+// shareClosed makes all workers count the same values of attributes that have too many.
+func (x *metricsRun) shareClosed() error {
+	for a, counts := range x.compare[0].attrs {
+		if !counts.closed {
+			continue
+		}
+		for _, c := range x.compare[1:] {
+			mine := &valueCounts{attr: a, values: map[store.Value]*valueCount{}, closed: true, other: &valueCount{}}
+			if err := x.run.meter.take(x.run.ctx, valueCountBytes*int64(len(counts.values))); err != nil {
+				return err
+			}
+			for v, vc := range counts.values {
+				mine.values[v] = &valueCount{value: vc.value}
+			}
+			c.attrs[a] = mine
+		}
+	}
+	return nil
+}
+
+// fix corrects what addRange has counted wrongly in a granule, and counts what it has left out.
+func (c *comparer) fix(t *compareTask) error {
+	x, in := c.x, t.in
+	p := x.run.parts[t.part]
+	info := p.Info()
+	var sp split
+	sp.all.Fill(info.GranuleLen(t.granule))
+	sp.selected = sp.all
+	for _, test := range c.timeTests() {
+		if err := p.Filter(x.run.ctx, t.granule, test, &sp.selected); err != nil {
+			return fmt.Errorf("filter times in %s: %w", info.ID, err)
+		}
+	}
+	if err := c.selection.filter(x.run, p, t.granule, &sp.selected); err != nil {
+		return err
+	}
+	if err := c.place(t.spot, &sp); err != nil {
+		return err
+	}
+	if len(in.scan) > 0 {
+		if err := c.count(t.spot, &sp, func(a ast.Attr) bool { return in.scan[a] }); err != nil {
+			return err
+		}
+	}
+	if in.noRoots {
+		if err := c.countRoots(t.spot, &sp, c.rootNames); err != nil {
+			return err
+		}
+	}
+	if t.split != nil && !in.noRoots {
+		if err := c.fixRoots(t, &sp); err != nil {
+			return err
+		}
+	}
+	return c.move(t, &sp)
+}
+
+// move takes rows to the bucket and the side where they belong.
+func (c *comparer) move(t *compareTask, sp *split) error {
+	in := t.in
+	moved := split{selected: sp.selected}
+	for row := range sp.all.Rows() {
+		off := c.byRow[row]
+		if off == outside || c.first+int(off>>1) != in.main || !c.x.failed && off&1 != 0 {
+			moved.all.Set(row)
+		}
+	}
+	if !moved.all.Any() {
+		return nil
+	}
+	c.include(in.main, &moved.all)
+	for row := range moved.all.Rows() {
+		c.wrong[row] = uint32(2 * (in.main - c.first)) //nolint:gosec // Twice maxPoints at most.
+		if c.x.failed && moved.selected.Has(row) {
+			c.wrong[row]++
+		}
+	}
+	c.correct = true
+	defer func() { c.correct = false }()
+	if err := c.count(t.spot, &moved, func(a ast.Attr) bool { return !in.scan[a] }); err != nil {
+		return err
+	}
+	if in.noRoots {
+		return nil
+	}
+	return c.countRoots(t.spot, &moved, c.nearRoots)
+}
+
+// include widens the table to have a bucket.
+func (c *comparer) include(bucket int, rows *store.Bitmap) {
+	if c.cells == 0 {
+		c.first, c.cells = bucket, 2
+	}
+	if by := c.first - bucket; by > 0 {
+		for row := range rows.Rows() {
+			if c.byRow[row] != outside {
+				c.byRow[row] += uint32(2 * by) //nolint:gosec // Twice maxPoints at most.
+			}
+		}
+		c.first, c.cells = bucket, c.cells+2*by
+	}
+	c.cells = max(c.cells, 2*(bucket-c.first+1))
+}
+
+// fixRoots counts rows of traces that are split over parts by their root instead of the one that the part has of them.
+// Where they have been counted by the latter, they are moved later.
+func (c *comparer) fixRoots(t *compareTask, sp *split) error {
+	rows := split{selected: sp.selected}
+	for row := range t.split.Rows() {
+		if c.byRow[row] != outside {
+			rows.all.Set(row)
+		}
+	}
+	if !rows.all.Any() {
+		return nil
+	}
+	if err := c.countRoots(t.spot, &rows, c.splitRoots); err != nil {
+		return err
+	}
+	saved := c.byRow
+	for row := range rows.all.Rows() {
+		c.wrong[row], c.byRow[row] = c.byRow[row], outside
+	}
+	c.correct = true
+	defer func() { c.correct, c.byRow = false, saved }()
+	return c.countRoots(t.spot, &rows, c.nearRoots)
+}
+
+// splitRoots returns the roots of traces that are split over parts.
+func (c *comparer) splitRoots(ids []spanid.TraceID, s spot) ([]rootNames, error) {
+	var refs []traceRef
+	for _, id := range ids {
+		if _, ok := c.roots[id]; !ok {
+			c.roots[id] = rootNames{}
+			refs = append(refs, traceRef{id, s.part})
+		}
+	}
+	if err := c.readRoots(refs); err != nil {
+		return nil, err
+	}
+	out := make([]rootNames, len(ids))
+	for i, id := range ids {
+		out[i] = c.roots[id]
+	}
+	return out, nil
+}
