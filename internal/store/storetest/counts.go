@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,7 +23,7 @@ func (c *partCheck) counts(columns []store.Column) {
 		return
 	}
 	for _, name := range countedIntrinsics {
-		columns = append(columns[:len(columns):len(columns)], store.Intrinsic(name))
+		columns = append(slices.Clip(columns), store.Intrinsic(name))
 	}
 	next := 0
 	for n, r := range p.Ranges() {
@@ -36,7 +37,7 @@ func (c *partCheck) counts(columns []store.Column) {
 			continue
 		}
 		for _, col := range columns {
-			if col.Scope != store.ScopeUnscoped && (col.Scope != store.ScopeIntrinsic || contains(countedIntrinsics, col.Name)) {
+			if col.Scope != store.ScopeUnscoped && (col.Scope != store.ScopeIntrinsic || slices.Contains(countedIntrinsics, col.Name)) {
 				c.columnCounts(r, counts, col)
 			}
 		}
@@ -44,15 +45,6 @@ func (c *partCheck) counts(columns []store.Column) {
 			c.rootCounts(r, counts.Roots)
 		}
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, have := range list {
-		if have == s {
-			return true
-		}
-	}
-	return false
 }
 
 // columnCounts compares one column of a range.

@@ -185,7 +185,8 @@ const docsTail = `
 - compare() counts an attribute once, also if the filter mentions it.
 - ` + "`span:childCount`" + ` works.
 - Ties in topk() and bottomk() go to the lower labels.
-- compare() also counts attributes of events and links, and follows at most 10,000 values per attribute.
+- compare() also counts attributes of events and links. Of an attribute with very many values (more than 10,000, or more than 1,024 in a row group
+  of a block) those may be left out that fewer than about one in 200 of its spans have; the totals have all.
 
 ## What we added
 

@@ -108,7 +108,7 @@ var errCounted = errors.New("counts do not fit the block")
 
 // codedValues returns the dictionary of the column that was counted.
 func (b *Block) codedValues(group int, c *index.ColumnCounts) ([]store.Value, error) {
-	file, col := b.countedColumn(group, c)
+	file, col := b.countedColumn(c)
 	if col < 0 {
 		return nil, b.corrupt(fileCounts, fmt.Errorf("%w: there is no column %q", errCounted, c.Column.Name))
 	}
@@ -133,7 +133,7 @@ func (b *Block) codedValues(group int, c *index.ColumnCounts) ([]store.Value, er
 }
 
 // countedColumn finds the column that was counted; col is -1 if there is none.
-func (b *Block) countedColumn(group int, c *index.ColumnCounts) (file, col int) {
+func (b *Block) countedColumn(c *index.ColumnCounts) (file, col int) {
 	switch c.Column.Scope {
 	case store.ScopeIntrinsic:
 		if c.Column.Name == store.EventName {
