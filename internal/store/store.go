@@ -55,8 +55,8 @@ type TraceSet interface {
 	Len() int
 }
 
-// TraceLister is a TraceSet that can name its traces.
-type TraceLister interface {
+// TraceNamer is a TraceSet that can name its traces.
+type TraceNamer interface {
 	TraceSet
 	// All yields each trace once, in any order.
 	All() iter.Seq[spanid.TraceID]

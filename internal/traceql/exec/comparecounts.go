@@ -39,7 +39,7 @@ func (x *metricsRun) countedRanges() []*countedRange {
 		return nil
 	}
 	x.failed = x.errorSelection()
-	_, listed := r.split.(store.TraceLister)
+	_, listed := r.split.(store.TraceNamer)
 	x.rootless = r.split.Len() > 0 && (!listed || r.split.Len()*len(r.parts) > maxSplitLookups)
 	var out []*countedRange
 	for part := range r.parts {

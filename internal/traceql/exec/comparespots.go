@@ -124,7 +124,7 @@ func (x *metricsRun) splitRows(ranges []*countedRange) (map[spot]*store.Bitmap, 
 			at[spot{in.part, g}] = true
 		}
 	}
-	lister, ok := r.split.(store.TraceLister)
+	lister, ok := r.split.(store.TraceNamer)
 	if !ok || x.rootless {
 		return nil, nil
 	}
