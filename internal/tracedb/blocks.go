@@ -166,6 +166,12 @@ func (g *guardedBlock) EachTrace(ctx context.Context, first int, f func(spanid.T
 	return n, g.check(err)
 }
 
+// Counts implements store.Counter.
+func (g *guardedBlock) Counts(ctx context.Context, n int) (*store.RangeCounts, error) {
+	counts, err := g.Block.Counts(ctx, n)
+	return counts, g.check(err)
+}
+
 // Attributes implements store.Part.
 func (g *guardedBlock) Attributes(ctx context.Context) ([]store.AttributeInfo, error) {
 	infos, err := g.Block.Attributes(ctx)

@@ -42,6 +42,9 @@ func (b *Block) Counts(ctx context.Context, group int) (_ *store.RangeCounts, er
 	if out.Roots == nil && !counts.NoRoots {
 		out.Roots = []store.RootCount{}
 	}
+	if b.overlay != nil && len(b.overlay.Patches) > 0 {
+		out.Roots = nil // The services of roots may be others now.
+	}
 	for i := range counts.Columns {
 		c := &counts.Columns[i]
 		if c.Column.Scope == store.ScopeIntrinsic && (c.Column.Name == refResource || c.Column.Name == refScope) {

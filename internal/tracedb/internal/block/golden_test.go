@@ -29,6 +29,7 @@ func TestGolden(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.Verify(t.Context(), nil))
 	require.Equal(t, 1, b.Meta().Version)
+	require.Empty(t, b.Ranges(), "blocks of version 1 once had no counts.idx")
 	require.Equal(t, []string{"01PARENT"}, b.Meta().Parents)
 	want, err := os.ReadFile(filepath.Join(dir, "spans.txt"))
 	require.NoError(t, err)
