@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bramble-tracing/bramble/internal/memlimit"
+	"github.com/bramble-tracing/bramble/internal/owner"
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/store/oracle"
@@ -47,7 +48,12 @@ func BenchmarkCluster(b *testing.B) {
 	for _, n := range sizes {
 		batch := testkit.NewGenerator(1).Batch(40 * n)
 		for _, spread := range []string{"routed", "scattered"} {
-			of := func(_ int, s *store.Span) int { return int(s.TraceID[15]^s.TraceID[14]) * 31 % n }
+			names := make([]string, n)
+			for i := range names {
+				names[i] = fmt.Sprintf("node-%d", i+1)
+			}
+			ring := owner.New(names)
+			of := func(_ int, s *store.Span) int { return ring.Of(s.TraceID) }
 			if spread == "scattered" {
 				of = func(int, *store.Span) int { return rand.IntN(n) }
 			}

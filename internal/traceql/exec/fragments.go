@@ -31,9 +31,9 @@ func Spans(ctx context.Context, view store.View, ids []spanid.TraceID, budget *m
 		}
 	}
 	const atOnce = 1024
-	for p := len(rows) - 1; p >= 0; p-- {
-		slices.Sort(rows[p])
-		for some := range slices.Chunk(rows[p], atOnce) {
+	for p, list := range slices.Backward(rows) {
+		slices.Sort(list)
+		for some := range slices.Chunk(list, atOnce) {
 			b := &store.Batch{}
 			if err := r.parts[p].Spans(ctx, some, b); err != nil {
 				return r.cause(fmt.Errorf("read spans: %w", err))
