@@ -5,7 +5,7 @@ package tracedb_test
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -186,7 +186,7 @@ func (l *interference) query(db *tracedb.DB, i int) error {
 		}
 	}
 	if found == 0 {
-		return fmt.Errorf("nothing was found")
+		return errors.New("nothing was found")
 	}
 	return nil
 }
