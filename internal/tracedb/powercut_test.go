@@ -32,7 +32,7 @@ var synced = []struct {
 	{"a segment of the log", false, regexp.MustCompile(`^data/wal/\d{8}(\.tmp)?$`)},
 	{"the directory of the log", true, regexp.MustCompile(`^data/wal$`)},
 	{"the tables of a block", false, regexp.MustCompile(`^data/blocks/\w+\.tmp/(spans|resources|events|links)\.parquet$`)},
-	{"the indexes of a block", false, regexp.MustCompile(`^data/blocks/\w+\.tmp/(traces|attrs)\.idx$`)},
+	{"the indexes of a block", false, regexp.MustCompile(`^data/blocks/\w+\.tmp/(traces|attrs|counts)\.idx$`)},
 	{"the meta of a block", false, regexp.MustCompile(`^data/blocks/\w+\.tmp/meta(\.copy)?\.json$`)},
 	{"an unfinished block", true, regexp.MustCompile(`^data/blocks/\w+\.tmp$`)},
 	{"the directory of blocks", true, regexp.MustCompile(`^data/blocks$`)},
