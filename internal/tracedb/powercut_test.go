@@ -202,14 +202,14 @@ func TestPowerCutAtEverySync(t *testing.T) {
 		c.expect("deleted", left())
 	}
 	for range 3 {
-		appended(60)
-		appended(60)
+		appended(30)
+		appended(30)
 		block()
 	}
-	appended(40)
+	appended(20)
 	erase(all.Spans[0].TraceID)                // in a block
 	erase(all.Spans[len(all.Spans)-1].TraceID) // in the head
-	for i := 100; len(pinned) < 2; i += 17 {
+	for i := 50; len(pinned) < 2; i += 17 {
 		id := all.Spans[i].TraceID
 		if gone[id] || keeps(id).Keep || pinned[id] {
 			continue
@@ -241,7 +241,7 @@ func TestPowerCutAtEverySync(t *testing.T) {
 	}
 	c.expect("rewrite", left())
 	require.NoError(t, db.Rewrite(ctx))
-	appended(50)
+	appended(25)
 	block()
 	c.expect("restart", left())
 	require.NoError(t, db.Close(ctx))
