@@ -33,8 +33,8 @@ const (
 	// milliseconds; a failed one that is rolled back, seconds.
 	reloadGrace = 30 * time.Second
 	// memoryRatio is the share of the container's memory limit at which Go's collector starts to work harder. The
-	// rest is for what Go does not account for.
-	memoryRatio = 0.9
+	// rest is for what Go does not account for, and for values of megabytes that arrive while it collects.
+	memoryRatio = 0.8
 )
 
 func main() {
