@@ -24,7 +24,7 @@ type options struct {
 	spans, batch, workers        int
 	rate                         int
 	settle                       time.Duration
-	keep                         string
+	keep, memory                 string
 }
 
 func main() {
@@ -39,6 +39,7 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 0, "spans per second, 0 for as fast as possible")
 	flag.DurationVar(&o.settle, "settle", 2*time.Minute, "wait at most this long for the server to become idle")
 	flag.StringVar(&o.keep, "data", "", "data directory, kept; empty for a temporary one")
+	flag.StringVar(&o.memory, "memory", "", "file for the resident memory while spans are sent: lines of seconds and MiB, for bench/memory")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "ingest:", err)
@@ -72,8 +73,9 @@ func run(o options) error {
 	}
 	fmt.Printf("ready after            %8.2f s, %d MiB resident\n", srv.Ready.Seconds(), idle.RSS>>20)
 
+	watched := watchMemory(srv, o.memory)
 	res, err := send(o, requests)
-	if err != nil {
+	if err := errors.Join(err, watched()); err != nil {
 		return err
 	}
 	loaded, err := srv.Usage()
