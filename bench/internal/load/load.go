@@ -27,8 +27,8 @@ type Request struct {
 // see, if not nil, is shown each batch, so that the caller can know the truth about what it sends.
 func Each(spans, batch int, see func(*store.Batch), f func(Request) error) error {
 	gen := testkit.NewGenerator(1)
-	// 50 traces a second of about 21 spans each: the run ends about now.
-	gen.SetTime(time.Now().Add(-time.Duration(float64(spans) / 21.3 / 50 * float64(time.Second))))
+	// 50 traces a second of about 25 spans each, counted a little short: the run ends about now, and not later.
+	gen.SetTime(time.Now().Add(-time.Duration(float64(spans) / 24.5 / 50 * float64(time.Second))))
 	for total := 0; total < spans; {
 		b := gen.Batch(batch)
 		if see != nil {
