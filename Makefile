@@ -117,16 +117,15 @@ test-deps: build/telemetrygen build/etcd ## install what the tests use beside Go
 	cd test/interop && npm install --no-save --no-audit --no-fund --loglevel=error # not ci: the lock cannot name bindings of platforms that a mirror lacks
 
 BENCH_SPANS ?= 2000000
+BENCH_RUNS  ?= 5
 
 .PHONY: bench
 bench: build ## ingest and query benchmarks of the whole process, pii and trace_metrics beside contrib's; results belong into bench/results.md
 	@mkdir -p build
 	go build -o build/ingest ./bench/ingest
 	go build -o build/query ./bench/query
-	@echo "--- floor: otlp -> nop"; build/ingest -config bench/nop.yaml -query "" -spans $(BENCH_SPANS)
-	@echo "--- store only"; build/ingest -config bench/store-only.yaml -spans $(BENCH_SPANS)
-	@echo "--- store only, sync: always"; BRAMBLE_SYNC=always build/ingest -config bench/store-only.yaml -spans $(BENCH_SPANS)
-	@echo "--- as shipped (config/local.yaml)"; build/ingest -config config/local.yaml -spans $(BENCH_SPANS)
+	@echo "--- ingest: floor otlp -> nop, store only, sync: always, as shipped, with sampling"
+	build/ingest -spans $(BENCH_SPANS) -runs $(BENCH_RUNS) -config bench/nop.yaml,bench/store-only.yaml,bench/store-only.yaml+bench/always.yaml,config/local.yaml,config/local.yaml+config/overlays/production.yaml
 	@echo "--- queries"; build/query -spans $(BENCH_SPANS)
 	@echo "--- 50 clients while 20,000 spans a second arrive"; build/query -clients 50
 	@echo "--- pii beside contrib's redaction processor"; go test -run '^$$' -bench . -benchmem ./processors/piiprocessor

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,26 +21,27 @@ import (
 
 // options are the flags.
 type options struct {
-	bin, config, endpoint, query string
-	spans, batch, workers        int
-	rate                         int
-	settle                       time.Duration
-	keep, memory                 string
+	bin, configs, endpoint, query string
+	spans, batch, workers, runs   int
+	rate                          int
+	settle                        time.Duration
+	keep, memory                  string
 }
 
 func main() {
 	var o options
 	flag.StringVar(&o.bin, "bin", "bin/bramble", "binary to measure")
-	flag.StringVar(&o.config, "config", "bench/store-only.yaml", "its configuration")
+	flag.StringVar(&o.configs, "config", "bench/store-only.yaml", "its configuration, FILE or FILE+FILE to merge; several with commas between them are measured in turn")
 	flag.StringVar(&o.endpoint, "endpoint", "localhost:4317", "OTLP/gRPC endpoint of the configuration")
 	flag.StringVar(&o.query, "query", "http://localhost:3200", "query endpoint, empty for none (then no freshness probe)")
 	flag.IntVar(&o.spans, "spans", 2_000_000, "spans to send")
 	flag.IntVar(&o.batch, "batch", 1000, "spans a request, about")
 	flag.IntVar(&o.workers, "workers", 4, "concurrent requests")
 	flag.IntVar(&o.rate, "rate", 0, "spans per second, 0 for as fast as possible")
+	flag.IntVar(&o.runs, "runs", 1, "rounds, in each of which every configuration is measured once with an empty store; more than one print medians")
 	flag.DurationVar(&o.settle, "settle", 2*time.Minute, "wait at most this long for the server to become idle")
-	flag.StringVar(&o.keep, "data", "", "data directory, kept; empty for a temporary one")
-	flag.StringVar(&o.memory, "memory", "", "file for the resident memory while spans are sent: lines of seconds and MiB, for bench/memory")
+	flag.StringVar(&o.keep, "data", "", "data directory, kept, for one run of one configuration; empty for a temporary one")
+	flag.StringVar(&o.memory, "memory", "", "file for the resident memory while spans are sent, for one run of one configuration: lines of seconds and MiB, for bench/memory")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "ingest:", err)
@@ -47,67 +49,112 @@ func main() {
 	}
 }
 
+// run makes the rounds: each configuration in turn, so that a machine that changes its speed changes it for all.
 func run(o options) error {
-	dir := o.keep
-	if dir == "" {
-		tmp, err := os.MkdirTemp("", "bramble-bench-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(tmp)
-		dir = tmp
+	configs := strings.Split(o.configs, ",")
+	if o.runs < 1 {
+		return fmt.Errorf("-runs is %d: at least 1", o.runs)
+	}
+	if (o.keep != "" || o.memory != "") && len(configs)*o.runs > 1 {
+		return errors.New("-data and -memory are for one run of one configuration")
 	}
 	fmt.Fprintf(os.Stderr, "encoding %d spans\n", o.spans)
 	requests, err := load.Encode(o.spans, o.batch, nil)
 	if err != nil {
 		return err
 	}
-	srv, err := target.Start(o.bin, o.config, o.endpoint, dir)
+	all := make([][]figures, len(configs))
+	for round := range o.runs {
+		for i, config := range configs {
+			if len(configs)*o.runs > 1 {
+				fmt.Printf("--- %s, round %d of %d\n", config, round+1, o.runs)
+			}
+			f, err := measure(o, config, requests)
+			if err != nil {
+				return fmt.Errorf("%s: %w", config, err)
+			}
+			f.print()
+			all[i] = append(all[i], *f)
+		}
+	}
+	if o.runs > 1 {
+		for i, config := range configs {
+			fmt.Printf("=== %s: median (least - most) of %d\n", config, o.runs)
+			printMedians(all[i])
+		}
+	}
+	return nil
+}
+
+// measure starts the binary with one configuration, sends it the requests, waits until it is idle and stops it.
+func measure(o options, config string, requests []load.Request) (*figures, error) {
+	dir := o.keep
+	if dir == "" {
+		tmp, err := os.MkdirTemp("", "bramble-bench-")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(tmp)
+		dir = tmp
+	}
+	srv, err := target.Start(o.bin, config, o.endpoint, dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = srv.Stop() }() // Only after an error: the ordinary end stops and checks it.
+	if o.query != "" && !answers(o.query) {
+		o.query = "" // A pipeline without a store, as the floor is.
+	}
 	idle, err := srv.Usage()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fmt.Printf("ready after            %8.2f s, %d MiB resident\n", srv.Ready.Seconds(), idle.RSS>>20)
-
 	watched := watchMemory(srv, o.memory)
 	res, err := send(o, requests)
 	if err := errors.Join(err, watched()); err != nil {
-		return err
+		return nil, err
 	}
 	loaded, err := srv.Usage()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	settled, waited := srv.Settle(o.settle)
 	size, err := diskUse(dir)
 	if err != nil {
-		return err
-	}
-	perM := func(d time.Duration) float64 { return d.Seconds() / float64(res.spans) * 1e6 }
-	slices.Sort(res.latencies)
-	fmt.Printf("acknowledged           %8d spans in %.1f s: %.0f spans/s, %d B/span sent\n",
-		res.spans, res.took.Seconds(), float64(res.spans)/res.took.Seconds(), res.bytes/res.spans)
-	fmt.Printf("CPU-s per million      %8.2f load, %.2f settled (after %.0f s)\n",
-		perM(loaded.CPU-idle.CPU), perM(settled.CPU-idle.CPU), waited.Seconds())
-	fmt.Printf("peak resident          %8d MiB (%d MiB when settled)\n", settled.Peak>>20, settled.RSS>>20)
-	fmt.Printf("disk                   %8.1f B/span\n", float64(size)/float64(res.spans))
-	fmt.Printf("acknowledgement        %8.1f ms p50, %.1f ms p99\n", ms(quantile(res.latencies, .5)), ms(quantile(res.latencies, .99)))
-	if len(res.fresh) > 0 {
-		slices.Sort(res.fresh)
-		fmt.Printf("write to readable      %8.1f ms p50, %.1f ms p99, %d probes, %d not found\n",
-			ms(quantile(res.fresh, .5)), ms(quantile(res.fresh, .99)), len(res.fresh), res.lost)
+		return nil, err
 	}
 	begin := time.Now()
 	if err := srv.Stop(); err != nil {
-		return err
+		return nil, err
 	}
-	fmt.Printf("SIGTERM to exit        %8.2f s\n", time.Since(begin).Seconds())
-	return nil
+	slices.Sort(res.latencies)
+	slices.Sort(res.fresh)
+	perM := func(d time.Duration) float64 { return d.Seconds() / float64(res.spans) * 1e6 }
+	return &figures{
+		spans: res.spans, bytesSent: res.bytes / res.spans, took: res.took, waited: waited, probes: len(res.fresh), lost: res.lost,
+		values: [kinds]float64{
+			readyAfter: srv.Ready.Seconds(), idleMiB: mib(idle.RSS),
+			spansPerSecond: float64(res.spans) / res.took.Seconds(),
+			cpuLoad:        perM(loaded.CPU - idle.CPU), cpuSettled: perM(settled.CPU - idle.CPU),
+			peakMiB: mib(settled.Peak), settledMiB: mib(settled.RSS), bytesPerSpan: float64(size) / float64(res.spans),
+			ackP50: ms(quantile(res.latencies, .5)), ackP99: ms(quantile(res.latencies, .99)),
+			freshP50: ms(quantile(res.fresh, .5)), freshP99: ms(quantile(res.fresh, .99)),
+			exitAfter: time.Since(begin).Seconds(),
+		},
+	}, nil
 }
+
+// answers tells whether something listens at the query endpoint. The servers' ports are open before the first span is sent.
+func answers(query string) bool {
+	resp, err := http.Get(query + "/ready")
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return true
+}
+
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 

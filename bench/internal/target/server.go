@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,9 +20,14 @@ type Server struct {
 	exited chan error
 }
 
-// Start runs a binary with a configuration and a data directory, and waits until the endpoint answers.
+// Start runs a binary with a configuration and a data directory, and waits until the endpoint answers. Files of a
+// configuration with a + between them are merged, the later over the earlier, as several --config do.
 func Start(bin, config, endpoint, dir string) (*Server, error) {
-	cmd := exec.Command(bin, "--config", config)
+	var args []string
+	for file := range strings.SplitSeq(config, "+") {
+		args = append(args, "--config", file)
+	}
+	cmd := exec.Command(bin, args...)
 	cmd.Env = append(os.Environ(), "BRAMBLE_DATA="+dir)
 	log, err := os.CreateTemp("", "bramble-bench-*.log")
 	if err != nil {
