@@ -225,6 +225,7 @@ func TestInterop(t *testing.T) {
 				}
 			}
 			if tc.questions {
+				beside(t, dir)
 				e.questions(tc.batch)
 				e.filters()
 			}
@@ -238,6 +239,22 @@ func TestInterop(t *testing.T) {
 			t.Logf("%s", out)
 		})
 	}
+}
+
+// beside writes the manifest of a store that has the block 01B only, and what may be there beside it: a block that is
+// being written, one that is being removed, and one that was merged and is still in use.
+func beside(t *testing.T, dir string) {
+	t.Helper()
+	manifest := "{\"crc32c\":\"00000000\",\n\"version\":1,\"sequence\":\"1\",\"wal_mark\":\"0\",\"blocks\":[{\"id\":\"01B\",\"level\":0}]}\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "manifest.json"), []byte(manifest), 0o600))
+	blocks := filepath.Join(dir, "blocks")
+	for _, name := range []string{"01C" + TempSuffix, "01A.deleted"} {
+		require.NoError(t, os.Mkdir(filepath.Join(blocks, name), 0o750))
+		for _, file := range []string{SpansFile, ResourcesFile, EventsFile, MetaFile} {
+			require.NoError(t, os.WriteFile(filepath.Join(blocks, name, file), []byte("PAR1 half"), 0o600))
+		}
+	}
+	require.NoError(t, os.CopyFS(filepath.Join(blocks, "01A"), os.DirFS(filepath.Join(blocks, "01B"))))
 }
 
 // writeMerged writes two blocks and the block 01B, in which they are merged, with row groups of both copied. It returns
