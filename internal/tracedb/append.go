@@ -173,8 +173,9 @@ func (db *DB) makeRoom() {
 	db.cut(CutMemory)
 }
 
-// DeleteTrace hides all spans of a trace that were accepted so far, durably, and returns how many there were. Views
-// taken before keep them. The bytes go when the heads and blocks that hold them are written anew: see Rewrite.
+// DeleteTrace hides all spans of a trace that were accepted so far, durably, and returns how many there were. After an
+// error nothing is hidden, but a restart may find the deletion in the log. Views taken before keep the spans. The bytes go
+// when the heads and blocks that hold them are written anew: see Rewrite.
 func (db *DB) DeleteTrace(ctx context.Context, id spanid.TraceID) (int, error) {
 	db.gate.Lock()
 	defer db.gate.Unlock()
@@ -193,7 +194,7 @@ func (db *DB) DeleteTrace(ctx context.Context, id spanid.TraceID) (int, error) {
 	}
 	db.stats.received.Add(uint64(len(deleteRecord(id))))
 	if err := db.wal.Sync(); err != nil {
-		call(db.opts.Listener.Error, fmt.Errorf("delete trace %s: %w", id, err))
+		return 0, fmt.Errorf("delete trace %s: %w", id, err)
 	}
 	n, blocks := db.mask(id)
 	if blocks {

@@ -25,7 +25,8 @@ type loss struct {
 	// from and to bound the times of its spans, Unix nanoseconds; all times if they are not known.
 	from, to uint64
 	why      error
-	// mayHave reports false only if the block has no span of the trace; nil if that is not known.
+	// mayHave reports false only if the block has no span of the trace; nil if that is not known because its trace index is
+	// damaged as well.
 	mayHave func(spanid.TraceID) bool
 	// bytes on disk, in quarantine; moved says that it is there.
 	bytes int64
@@ -102,6 +103,9 @@ func (db *DB) lost(id string, why error) {
 		n.from, n.to = m.MinStart, max(m.MaxEnd, m.MaxStart)
 	}
 	n.bytes = tableBytes(db.opts.FS, dir)
+	if mayHave, err := block.TraceFilter(db.opts.FS, dir); err == nil {
+		n.mayHave = mayHave
+	}
 	db.losses.add(n)
 	db.losses.change(id, func(l *loss) bool {
 		l.moved, l.bytes = true, n.bytes
@@ -200,10 +204,10 @@ func (v *View) Missing(from, to uint64) string {
 	return describe(v.lost, func(l *loss) bool { return l.from <= to && l.to >= from })
 }
 
-// missingOf says which damaged blocks may have had spans of a trace. Blocks of which nothing is known are not named:
-// they would be named for every trace.
+// missingOf says which damaged blocks may have had spans of a trace. One whose trace index is damaged, too, may have had
+// spans of any.
 func (v *View) missingOf(id spanid.TraceID) string {
-	return describe(v.lost, func(l *loss) bool { return l.mayHave != nil && l.mayHave(id) })
+	return describe(v.lost, func(l *loss) bool { return l.mayHave == nil || l.mayHave(id) })
 }
 
 func describe(lost []loss, concerns func(*loss) bool) string {

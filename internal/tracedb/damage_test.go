@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -325,20 +326,114 @@ func TestQuarantineIsBounded(t *testing.T) {
 	}
 }
 
-// TestNoTraceInDamagedBlock: a trace of which nobody knows is not found, damage or not.
-func TestNoTraceInDamagedBlock(t *testing.T) {
-	fsys := fsx.NewMem()
-	opts := tracedb.Options{FS: fsys, Dir: "data"}
+// TestTraceInDamagedBlock asks for traces by id after a restart, or two, on a damaged block: those that were in it are not
+// said to be unknown, nor those of another block to be incomplete, as long as the trace index can be read. Without it nobody
+// knows, so that every trace may be incomplete.
+func TestTraceInDamagedBlock(t *testing.T) {
+	base := fsx.NewMem()
+	opts := tracedb.Options{FS: base, Dir: "data", PurgeAfter: time.Hour}
 	db := open(t, opts)
-	fill(t, db, testkit.NewGenerator(9), 1, 60)
+	g := testkit.NewGenerator(9)
+	lost, kept := fill(t, db, g, 1, 60), fill(t, db, g, 1, 60)
 	require.NoError(t, db.Close(t.Context()))
-	blocks, err := fsys.ReadDir(filepath.Join("data", "blocks"))
+	blocks, err := base.ReadDir(filepath.Join("data", "blocks"))
 	require.NoError(t, err)
-	damage(t, fsys, filepath.Join("data", "blocks", blocks[0].Name, "spans.parquet"), "cut")
-	db = open(t, opts)
+	dir := filepath.Join("data", "blocks", blocks[0].Name)
+	for name, tc := range map[string]struct {
+		files []string // damaged ones
+		known bool     // which traces were in the block
+	}{
+		"spans":           {[]string{"spans.parquet"}, true},
+		"resources":       {[]string{"resources.parquet"}, true},
+		"spans and index": {[]string{"spans.parquet", "traces.idx"}, false},
+		"spans and metas": {[]string{"spans.parquet", "meta.json", "meta.copy.json"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			again := opts
+			fsys := base.CrashClone(rand.New(rand.NewPCG(1, 1)))
+			again.FS = fsys
+			for _, file := range tc.files {
+				damage(t, fsys, filepath.Join(dir, file), "cut")
+			}
+			for range 3 {
+				db := open(t, again)
+				requireLost(t, db, lost.Spans[0].TraceID, kept.Spans[0].TraceID, tc.known)
+				require.NoError(t, db.Close(t.Context()))
+			}
+		})
+	}
+	require.NoError(t, base.RemoveAll(dir))
+	for range 3 {
+		db := open(t, opts)
+		requireLost(t, db, lost.Spans[0].TraceID, kept.Spans[0].TraceID, false)
+		require.NoError(t, db.Close(t.Context()))
+	}
+}
+
+// TestQuarantineOnBadDisk cannot write the reason, or cannot move the block, when it finds damage. The block's files are not
+// removed, and answers are partial.
+func TestQuarantineOnBadDisk(t *testing.T) {
+	for name, fault := range map[string]fsx.Fault{
+		"reason": {Op: fsx.OpWrite, Path: "reason.txt", Times: -1, Err: syscall.ENOSPC},
+		"rename": {Op: fsx.OpRename, Path: "quarantine", Times: -1, Err: syscall.EIO},
+	} {
+		t.Run(name, func(t *testing.T) {
+			faulty := fsx.NewFaulty(fsx.NewMem())
+			opts := tracedb.Options{FS: faulty, Dir: "data"}
+			db := open(t, opts)
+			all := fill(t, db, testkit.NewGenerator(9), 1, 60)
+			require.NoError(t, db.Close(t.Context()))
+			blocks, err := faulty.ReadDir(filepath.Join("data", "blocks"))
+			require.NoError(t, err)
+			damage(t, faulty, filepath.Join("data", "blocks", blocks[0].Name, "spans.parquet"), "cut")
+			faulty.Inject(fault)
+			db = open(t, opts)
+			require.Equal(t, uint64(1), db.Stats().Quarantined)
+			require.Contains(t, missing(t, db), "damaged")
+			left := 0
+			for _, path := range files(t, faulty, "data") {
+				if filepath.Base(path) == "traces.idx" {
+					left++
+				}
+			}
+			require.Equal(t, 1, left, "the block is somewhere")
+			faulty.Clear()
+			require.NoError(t, db.Close(t.Context()))
+			if name == "reason" {
+				again := open(t, opts)
+				require.Contains(t, missing(t, again), "damaged")
+				v, err := again.View()
+				require.NoError(t, err)
+				defer v.Release()
+				tr, err := v.Trace(t.Context(), all.Spans[0].TraceID, 0)
+				require.NoError(t, err)
+				require.Contains(t, tr.Why(), "damaged")
+			}
+		})
+	}
+}
+
+func requireLost(t *testing.T, db *tracedb.DB, lost, kept spanid.TraceID, known bool) {
+	t.Helper()
+	require.Equal(t, 1, db.Stats().Blocks)
+	require.Contains(t, missing(t, db), "damaged")
 	v, err := db.View()
 	require.NoError(t, err)
 	defer v.Release()
-	_, err = v.Trace(t.Context(), spanid.TraceID{1}, 0)
-	require.ErrorIs(t, err, store.ErrNotFound)
+	tr, err := v.Trace(t.Context(), lost, 0)
+	require.NoError(t, err)
+	require.Empty(t, tr.Spans)
+	require.Contains(t, tr.Why(), "damaged")
+	tr, err = v.Trace(t.Context(), kept, 0)
+	require.NoError(t, err)
+	require.NotEmpty(t, tr.Spans)
+	never, err := v.Trace(t.Context(), spanid.TraceID{1}, 0)
+	if known {
+		require.Empty(t, tr.Why())
+		require.ErrorIs(t, err, store.ErrNotFound)
+		return
+	}
+	require.Contains(t, tr.Why(), "damaged")
+	require.NoError(t, err)
+	require.Contains(t, never.Why(), "damaged")
 }

@@ -2,6 +2,8 @@ package tracedb_test
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -162,6 +164,61 @@ func TestOpenEndsWithContext(t *testing.T) {
 
 // TestDelete checks what a deletion covers: spans accepted before it, in views taken after it, also after a restart;
 // not the spans that come later.
+// TestDeleteSurvivesPowerCut cuts the power right after a deletion was answered, in each sync mode, with the trace in a
+// block, in a frozen head and in the live one: it does not come back. If it cannot be made durable the answer says so.
+func TestDeleteSurvivesPowerCut(t *testing.T) {
+	for _, mode := range []tracedb.SyncMode{tracedb.SyncAlways, tracedb.SyncInterval, tracedb.SyncOff} {
+		t.Run(string(mode), func(t *testing.T) {
+			mem := fsx.NewMem()
+			faulty := fsx.NewFaulty(mem)
+			opts := tracedb.Options{FS: faulty, Dir: "data", PurgeAfter: time.Hour, WAL: tracedb.WALOptions{Sync: mode, SyncInterval: time.Hour}}
+			db := open(t, opts)
+			g := testkit.NewGenerator(3)
+			var victims []spanid.TraceID
+			add := func() {
+				b := g.Batch(50)
+				require.NoError(t, db.Append(t.Context(), b))
+				victims = append(victims, b.Spans[0].TraceID, b.Spans[len(b.Spans)-1].TraceID)
+			}
+			add()
+			require.NoError(t, db.Cut())
+			require.NoError(t, db.Flush())
+			resume := sync.OnceFunc(db.HoldFlush())
+			defer resume()
+			add()
+			require.NoError(t, db.Cut())
+			add()
+			require.NoError(t, db.Sync())
+			total := db.Stats().Spans
+
+			broken := errors.New("broken for once")
+			faulty.Inject(fsx.Fault{Op: fsx.OpSync, Path: "wal", Err: broken})
+			_, err := db.DeleteTrace(t.Context(), victims[0])
+			require.ErrorIs(t, err, broken)
+			require.Equal(t, total, db.Stats().Spans)
+			faulty.Clear()
+			for i, id := range victims {
+				n, err := db.DeleteTrace(t.Context(), id)
+				require.NoError(t, err)
+				require.Positive(t, n)
+				total -= n
+				for seed := range uint64(10) {
+					again := opts
+					again.FS = mem.CrashClone(rand.New(rand.NewPCG(seed, uint64(i))))
+					other, err := tracedb.Open(t.Context(), again)
+					require.NoError(t, err)
+					for _, gone := range victims[:i+1] {
+						_, err := readTrace(t, other, gone)
+						require.ErrorIs(t, err, store.ErrNotFound)
+					}
+					require.Equal(t, total, other.Stats().Spans)
+					require.NoError(t, other.Close(t.Context()))
+				}
+			}
+		})
+	}
+}
+
 func TestDelete(t *testing.T) {
 	fsys := fsx.NewMem()
 	opts := tracedb.Options{FS: fsys, Dir: "data", Cut: tracedb.CutOptions{Spans: 1000}}

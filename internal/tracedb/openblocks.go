@@ -67,7 +67,7 @@ func (db *DB) openBlocks(ctx context.Context) ([]*blockPiece, error) {
 			return nil, err
 		}
 	}
-	db.removeLeftovers(dir, blocks)
+	db.removeLeftovers(dir, blocks, bad)
 	return blocks, nil
 }
 
@@ -112,7 +112,7 @@ func (db *DB) loadManifest(blocks string) (m *manifest.Manifest, bad map[string]
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, nil, err
 	}
-	return manifest.Rebuild(db.opts.FS, blocks)
+	return manifest.Rebuild(db.opts.FS, blocks, db.overlayDir(decisionsDir))
 }
 
 // openOrSalvage opens a block. If only its meta, trace index or catalogue are damaged it is opened without them, to be
@@ -175,8 +175,9 @@ func (db *DB) openBlock(ctx context.Context, e manifest.Block, open func(dir str
 }
 
 // removeLeftovers removes directories that are not blocks of the store: not completed, not completely removed, or not
-// in the manifest, in which case their spans are in the log or were not wanted any more.
-func (db *DB) removeLeftovers(dir string, blocks []*blockPiece) {
+// in the manifest, in which case their spans are in the log or were not wanted any more. Damaged ones that could not be moved
+// to quarantine stay.
+func (db *DB) removeLeftovers(dir string, blocks []*blockPiece, bad map[string]error) {
 	list, err := db.opts.FS.ReadDir(dir)
 	if err != nil {
 		call(db.opts.Listener.Error, fmt.Errorf("look for leftover blocks: %w", err))
@@ -187,6 +188,9 @@ func (db *DB) removeLeftovers(dir string, blocks []*blockPiece) {
 		known[b.id] = true
 	}
 	for _, e := range list {
+		if _, damaged := bad[e.Name]; damaged {
+			continue
+		}
 		if known[e.Name] || !leftover(e.Name) && !manifest.ValidID(e.Name) {
 			continue
 		}

@@ -164,21 +164,28 @@ func (db *DB) quarantine(id string, why error) {
 	}
 }
 
+// moveToQuarantine moves a block's directory away, also if the reason cannot be noted, as on a full disk. Of a block that is
+// not there the reason alone is kept, so that answers are partial after a restart, too.
 func moveToQuarantine(fsys fsx.FS, dir, id string, why error) error {
 	from, to := filepath.Join(dir, blocksDir, id), filepath.Join(dir, quarantineDir, id)
+	reason := []byte(why.Error() + "\n")
 	if _, err := fsys.Stat(from); errors.Is(err, fs.ErrNotExist) {
-		return nil // There is nothing to move.
+		if _, err := fsys.Stat(to); err == nil {
+			return nil // It was moved before a crash.
+		}
+		if err := fsx.MkdirAllSync(fsys, to); err != nil {
+			return err
+		}
+		return fsx.WriteFileAtomic(fsys, filepath.Join(to, reasonFile), reason)
 	}
-	if err := fsx.WriteFileAtomic(fsys, filepath.Join(from, reasonFile), []byte(why.Error()+"\n")); err != nil {
-		return err
-	}
+	noted := fsx.WriteFileAtomic(fsys, filepath.Join(from, reasonFile), reason)
 	if err := fsx.MkdirAllSync(fsys, filepath.Dir(to)); err != nil {
-		return err
+		return errors.Join(noted, err)
 	}
 	if err := fsys.Rename(from, to); err != nil {
-		return err
+		return errors.Join(noted, err)
 	}
-	return errors.Join(fsys.SyncDir(filepath.Dir(to)), fsys.SyncDir(filepath.Dir(from)))
+	return errors.Join(noted, fsys.SyncDir(filepath.Dir(to)), fsys.SyncDir(filepath.Dir(from)))
 }
 
 func blockDropped(b *blockPiece, reason DropReason) BlockDropped {

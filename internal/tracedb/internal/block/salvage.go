@@ -44,6 +44,26 @@ func (r *Reader) Salvage(ctx context.Context, dir string) (b *Block, err error) 
 	return b, b.rebuildTraces(ctx)
 }
 
+// TraceFilter reads what a block's trace index keeps in memory, also of a block that cannot be opened. The function that it
+// returns reports false only if the block has no span of a trace.
+func TraceFilter(fs fsx.FS, dir string) (mayHave func(spanid.TraceID) bool, err error) {
+	m, err := ReadMeta(fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, TracesFile)
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil, missing(path, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	traces, err := index.OpenTraces(f, path, m.Files[TracesFile].Size, m.Traces)
+	if err != nil {
+		return nil, err
+	}
+	return traces.MayHave, nil
+}
+
 // rebuildTraces makes the trace index from the spans.
 func (b *Block) rebuildTraces(ctx context.Context) error {
 	var entries []index.Trace

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bramble-tracing/bramble/internal/fsx"
 	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/testkit"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
 )
 
@@ -86,6 +87,53 @@ func TestImpossible(t *testing.T) {
 			require.ErrorAs(t, err, &corrupt)
 		})
 	}
+}
+
+// TestRebuildOverlays takes the newest overlay of a block and of the decisions, however many there are, and does not fall
+// back to an older one, in which fewer traces may be hidden.
+func TestRebuildOverlays(t *testing.T) {
+	const id = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+	fsys := fsx.NewMem()
+	require.NoError(t, fsys.MkdirAll("blocks"))
+	w, err := block.NewWriter(fsys, "blocks", block.WriterOptions{ID: id, WALMark: 9})
+	require.NoError(t, err)
+	require.NoError(t, w.Append(t.Context(), testkit.NewGenerator(1).Batch(1)))
+	_, err = w.Finish(t.Context())
+	require.NoError(t, err)
+	dir := filepath.Join("blocks", id)
+	m, bad, err := Rebuild(fsys, "blocks", "decisions")
+	require.NoError(t, err)
+	require.Empty(t, bad)
+	require.Equal(t, &Manifest{Version: Version, WALMark: 9, Blocks: []Block{{ID: id}}}, m, "without overlays, and without decisions")
+
+	newest := map[string]block.OverlayRef{}
+	for d, name := range map[string]string{dir: id, "decisions": "decisions"} {
+		require.NoError(t, fsys.MkdirAll(d))
+		for _, seq := range []uint64{2, 17, 9} {
+			ref, err := block.WriteOverlay(fsys, d, &block.Overlay{Block: name, Seq: seq})
+			require.NoError(t, err)
+			if seq == 17 {
+				newest[d] = ref
+			}
+		}
+	}
+	require.NoError(t, fsx.WriteFileAtomic(fsys, filepath.Join(dir, "overlay-00000000000000ff.tmp"), []byte("half")))
+	m, bad, err = Rebuild(fsys, "blocks", "decisions")
+	require.NoError(t, err)
+	require.Empty(t, bad)
+	require.Equal(t, newest[dir], *m.Blocks[0].Overlay)
+	require.Equal(t, newest["decisions"], *m.Decisions)
+
+	for d := range newest {
+		require.NoError(t, fsx.WriteFileAtomic(fsys, filepath.Join(d, newest[d].Name), []byte("damaged")))
+	}
+	m, bad, err = Rebuild(fsys, "blocks", "decisions")
+	require.NoError(t, err)
+	require.Empty(t, m.Blocks)
+	require.Nil(t, m.Decisions)
+	var corrupt *store.CorruptionError
+	require.ErrorAs(t, bad[id], &corrupt)
+	require.ErrorContains(t, bad[id], newest[dir].Name)
 }
 
 func FuzzDecode(f *testing.F) {

@@ -3,6 +3,7 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,10 +13,11 @@ import (
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
 )
 
-// Rebuild makes a manifest from the blocks in a directory. Blocks that another one replaced, by its list of parents, are
-// left out. Of each block's overlays the newest that can be read is taken. bad holds what could not be read; it is
-// for the caller to quarantine. An error of the file system, or a block of an unknown version, ends it.
-func Rebuild(fsys fsx.FS, blocksDir string) (m *Manifest, bad map[string]error, err error) {
+// Rebuild makes a manifest from the blocks in a directory, and from the decisions in another, which may be missing. Blocks
+// that another one replaced, by its list of parents, are left out. Of overlays the newest is taken; a block of which that is
+// damaged must not be shown, since nothing else knows what it hides. bad holds what could not be read; it is for the caller
+// to quarantine. An error of the file system, or a block of an unknown version, ends it.
+func Rebuild(fsys fsx.FS, blocksDir, decisionsDir string) (m *Manifest, bad map[string]error, err error) {
 	list, err := fsys.ReadDir(blocksDir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("rebuild manifest: %w", err)
@@ -39,7 +41,12 @@ func Rebuild(fsys fsx.FS, blocksDir string) (m *Manifest, bad map[string]error, 
 			return nil, nil, fmt.Errorf("rebuild manifest: %w", err)
 		}
 		entry := Block{ID: e.Name, Level: meta.Level}
-		if entry.Overlay, err = newestOverlay(fsys, dir); err != nil {
+		entry.Overlay, err = newestOverlay(fsys, dir)
+		if errors.As(err, &corrupt) {
+			bad[e.Name] = err
+			continue
+		}
+		if err != nil {
 			return nil, nil, fmt.Errorf("rebuild manifest: %w", err)
 		}
 		m.Blocks = append(m.Blocks, entry)
@@ -49,19 +56,26 @@ func Rebuild(fsys fsx.FS, blocksDir string) (m *Manifest, bad map[string]error, 
 		}
 	}
 	m.Blocks = slices.DeleteFunc(m.Blocks, func(b Block) bool { return replaced[b.ID] })
+	if m.Decisions, err = newestOverlay(fsys, decisionsDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		var corrupt *store.CorruptionError
+		if !errors.As(err, &corrupt) {
+			return nil, nil, fmt.Errorf("rebuild manifest: %w", err)
+		}
+		// Late spans of those traces are decided about anew.
+	}
 	// Ids begin with the time, so that this is the order in which the blocks were written.
 	slices.SortFunc(m.Blocks, func(a, b Block) int { return strings.Compare(a.ID, b.ID) })
 	return m, bad, nil
 }
 
-// newestOverlay returns the overlay file with the highest number that can be read.
+// newestOverlay returns the overlay file with the highest number, nil if there is none. It was renamed to its name when it
+// was complete, so that it is never half of one.
 func newestOverlay(fsys fsx.FS, dir string) (*block.OverlayRef, error) {
 	list, err := fsys.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	slices.Reverse(list) // They are in the order of their names, which hold the number in hexadecimal.
-	for _, f := range list {
+	for _, f := range slices.Backward(list) { // They are in the order of their names, which hold the number in hexadecimal.
 		if !strings.HasPrefix(f.Name, "overlay-") || strings.HasSuffix(f.Name, fsx.TempSuffix) {
 			continue
 		}
@@ -70,10 +84,15 @@ func newestOverlay(fsys fsx.FS, dir string) (*block.OverlayRef, error) {
 		if err != nil {
 			return nil, err
 		}
-		if o, err := block.DecodeOverlay(b, path); err == nil && o.Block == filepath.Base(dir) {
-			ref := block.RefOverlay(f.Name, b)
-			return &ref, nil
+		o, err := block.DecodeOverlay(b, path)
+		if err != nil {
+			return nil, err
 		}
+		if o.Block != filepath.Base(dir) {
+			return nil, &store.CorruptionError{Path: path, Err: fmt.Errorf("it is the overlay of block %s", o.Block)}
+		}
+		ref := block.RefOverlay(f.Name, b)
+		return &ref, nil
 	}
 	return nil, nil
 }
