@@ -64,7 +64,7 @@ func (db *DB) writeHead(ctx context.Context, p *piece, mask []uint32) (j *job, e
 		return j, nil
 	}
 	opts := block.WriterOptions{WALMark: p.mark, FirstGroups: compact.Groups(len(order)), GroupBytes: db.groupBytes()}
-	j.block, err = db.writeBlock(ctx, opts, func(w *block.Writer) error { return copyRows(ctx, w, p.part, order) })
+	j.block, err = db.writeBlock(ctx, opts, func(w *block.Writer) error { return copyRows(ctx, w, p.part.Reader(), order) })
 	j.took = db.now().Sub(start)
 	return j, err
 }
@@ -168,8 +168,13 @@ func startTimes(ctx context.Context, part *head.Part) ([]uint64, error) {
 	return out, nil
 }
 
-// copyRows appends rows of a part, in the order given, to a block.
-func copyRows(ctx context.Context, w *block.Writer, part store.Part, order []uint32) error {
+// rowReader reads rows as spans, which need not be valid after the next call.
+type rowReader interface {
+	Spans(ctx context.Context, rows []uint32, dst *store.Batch) error
+}
+
+// copyRows appends rows of a head or block, in the order given, to a block.
+func copyRows(ctx context.Context, w *block.Writer, from rowReader, order []uint32) error {
 	var read, ordered store.Batch
 	type place struct{ row, at uint32 }
 	places := make([]place, 0, flushRows)
@@ -185,7 +190,7 @@ func copyRows(ctx context.Context, w *block.Writer, part store.Part, order []uin
 			rows = append(rows, p.row)
 		}
 		read.Reset()
-		if err := part.Spans(ctx, rows, &read); err != nil {
+		if err := from.Spans(ctx, rows, &read); err != nil {
 			return err
 		}
 		ordered.Resources, ordered.Scopes = read.Resources, read.Scopes

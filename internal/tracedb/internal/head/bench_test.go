@@ -107,6 +107,32 @@ func BenchmarkTrace(b *testing.B) {
 	}
 }
 
+// BenchmarkReader reads a head as a flush does; ns/span and what it allocates.
+func BenchmarkReader(b *testing.B) {
+	const piece = 4096
+	h := head.New("h", head.Options{})
+	batches, spans := workload(100_000, 500)
+	for _, batch := range batches {
+		appendTo(b, h, batch)
+	}
+	rows := make([]uint32, piece)
+	var dst store.Batch
+	b.ReportAllocs()
+	for b.Loop() {
+		r := h.Part(store.KindFrozen).Reader()
+		for from := 0; from+piece <= spans; from += piece {
+			for i := range rows {
+				rows[i] = uint32(from + i)
+			}
+			dst.Reset()
+			if err := r.Spans(b.Context(), rows, &dst); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*(spans/piece*piece)), "ns/span")
+}
+
 // TestBytesAreReal compares the accounting with what the garbage collector sees.
 func TestBytesAreReal(t *testing.T) {
 	heap := func() int64 {

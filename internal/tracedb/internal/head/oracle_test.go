@@ -2,6 +2,7 @@ package head_test
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -186,25 +187,38 @@ func sorted(attrs []store.Attr) []store.Attr {
 	return out
 }
 
-// requireSameSpans compares every field of every span.
+// spanReader is what reads rows as spans: a part, or the reader of one.
+type spanReader interface {
+	Spans(ctx context.Context, rows []uint32, dst *store.Batch) error
+}
+
+// requireSameSpans compares every field of every span, read by the part and by a reader that uses its memory again.
 func requireSameSpans(t *testing.T, want, got store.Part, rng *rand.Rand) {
 	t.Helper()
 	rows := make([]uint32, want.Info().Rows)
 	for i := range rows {
 		rows[i] = uint32(i)
 	}
+	readers := []spanReader{got}
+	if p, ok := got.(*head.Part); ok {
+		readers = append(readers, p.Reader())
+	}
 	for _, shuffled := range []bool{false, true} {
 		if shuffled {
 			rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 			rows = rows[:len(rows)/3]
 		}
-		var a, b store.Batch
+		var a store.Batch
 		require.NoError(t, want.Spans(t.Context(), rows, &a))
-		require.NoError(t, got.Spans(t.Context(), rows, &b))
-		wantSpans, gotSpans := normalise(&a), normalise(&b)
-		require.Len(t, gotSpans, len(wantSpans))
-		for i := range wantSpans {
-			require.Equal(t, wantSpans[i], gotSpans[i], "row %d", rows[i])
+		wantSpans := normalise(&a)
+		for _, r := range readers {
+			var b store.Batch
+			require.NoError(t, r.Spans(t.Context(), rows, &b))
+			gotSpans := normalise(&b)
+			require.Len(t, gotSpans, len(wantSpans))
+			for i := range wantSpans {
+				require.Equal(t, wantSpans[i], gotSpans[i], "row %d, %T", rows[i], r)
+			}
 		}
 	}
 	var all store.Batch

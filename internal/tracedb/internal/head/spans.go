@@ -9,37 +9,54 @@ import (
 
 // Spans appends the rows as whole spans, with their resources and scopes, to dst. It is quickest when rows ascend.
 func (p *Part) Spans(ctx context.Context, rows []uint32, dst *store.Batch) error {
+	return p.Reader().Spans(ctx, rows, dst) // What its memory holds belongs to dst.
+}
+
+// Reader reads many spans of a part, some at a time, always into the same memory. It belongs to one goroutine.
+type Reader struct {
+	part                 *Part
+	spans, events, links gathering
+	eventsOf             []store.Event
+	linksOf              []store.Link
+}
+
+// Reader returns a reader of the part.
+func (p *Part) Reader() *Reader { return &Reader{part: p} }
+
+// Spans is Part.Spans, but the attributes, events and links of what it appends are valid until the next call only.
+func (r *Reader) Spans(ctx context.Context, rows []uint32, dst *store.Batch) error {
+	p := r.part
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("read %d spans of %s: %w", len(rows), p.h.id, err)
 	}
-	for _, r := range rows {
-		if r >= p.s.rows {
-			return fmt.Errorf("row %d of %s, which has %d: %w", r, p.h.id, p.s.rows, store.ErrInvalid)
+	for _, row := range rows {
+		if row >= p.s.rows {
+			return fmt.Errorf("row %d of %s, which has %d: %w", row, p.h.id, p.s.rows, store.ErrInvalid)
 		}
 	}
 	from := len(dst.Spans)
 	resources, scopes := map[uint32]int32{}, map[uint32]int32{}
-	for _, r := range rows {
-		s := p.fixedFields(int(r))
-		s.Resource = addResource(&p.h.resources, p.h.resource.at(int(r)), resources, dst)
-		s.Scope = addScope(&p.h.scopes, p.h.scope.at(int(r)), scopes, dst)
+	for _, row := range rows {
+		s := p.fixedFields(int(row))
+		s.Resource = addResource(&p.h.resources, p.h.resource.at(int(row)), resources, dst)
+		s.Scope = addScope(&p.h.scopes, p.h.scope.at(int(row)), scopes, dst)
 		dst.Spans = append(dst.Spans, s)
 	}
 	spans := dst.Spans[from:]
 	if err := p.sparseFields(ctx, rows, spans); err != nil {
 		return err
 	}
-	attrs, err := p.h.attrs.gather(ctx, rows)
+	attrs, err := r.spans.read(ctx, &p.h.attrs, rows)
 	if err != nil {
 		return err
 	}
 	for i := range spans {
 		spans[i].Attrs = attrs[i]
 	}
-	if err := p.readEvents(ctx, rows, spans); err != nil {
+	if err := r.readEvents(ctx, rows, spans); err != nil {
 		return err
 	}
-	return p.readLinks(ctx, rows, spans)
+	return r.readLinks(ctx, rows, spans)
 }
 
 // fixedFields reads what the dense columns know.
@@ -103,53 +120,6 @@ func addScope(t *refTable, ref uint32, seen map[uint32]int32, dst *store.Batch) 
 	return i
 }
 
-// gather returns the attributes of each of the rows, those with columns first.
-func (t *attrTable) gather(ctx context.Context, rows []uint32) ([][]store.Attr, error) {
-	type hit struct {
-		row, entry int
-		col        *column
-		key        string
-	}
-	out := make([][]store.Attr, len(rows))
-	if len(rows) == 0 {
-		return out, nil
-	}
-	var hits []hit
-	counts := make([]int, len(rows))
-	groups, _ := t.all()
-	for _, g := range groups {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("gather attributes: %w", err)
-		}
-		g.columns(func(c *column) {
-			cur := c.cursor()
-			for i, r := range rows {
-				if at, ok := cur.find(r); ok {
-					hits = append(hits, hit{i, at, c, g.name})
-					counts[i]++
-				}
-			}
-		})
-	}
-	total := t.eachExtra(rows, func(i int, _ *extra) { counts[i]++ }) + len(hits)
-	if total == 0 {
-		return out, nil
-	}
-	slab := make([]store.Attr, total)
-	for i, n := range counts {
-		if n > 0 {
-			out[i], slab = slab[:0:n], slab[n:]
-		}
-	}
-	for _, h := range hits {
-		out[h.row] = append(out[h.row], store.Attr{Key: h.key, Value: h.col.value(h.entry)})
-	}
-	t.eachExtra(rows, func(i int, e *extra) {
-		out[i] = append(out[i], store.Attr{Key: e.key, Value: e.val})
-	})
-	return out, nil
-}
-
 // eachExtra calls f for the overflow entries of the rows and returns their number.
 func (t *attrTable) eachExtra(rows []uint32, f func(i int, e *extra)) (n int) {
 	if t.extras.Load() == 0 {
@@ -181,17 +151,19 @@ func owned(owners *chunks[uint32], n uint32, rows []uint32) (list []uint32, offs
 	return list, offsets
 }
 
-func (p *Part) readEvents(ctx context.Context, rows []uint32, spans []store.Span) error {
+func (r *Reader) readEvents(ctx context.Context, rows []uint32, spans []store.Span) error {
+	p := r.part
 	t := &p.h.events
 	list, offsets := owned(&t.row, p.s.events, rows)
 	if len(list) == 0 {
 		return nil
 	}
-	attrs, err := t.attrs.gather(ctx, list)
+	attrs, err := r.events.read(ctx, &t.attrs, list)
 	if err != nil {
 		return err
 	}
-	events := make([]store.Event, len(list))
+	r.eventsOf = resize(r.eventsOf, len(list))
+	events := r.eventsOf
 	for i, e := range list {
 		events[i] = store.Event{
 			TimeNano: t.time.at(int(e)), Name: t.names.at(t.name.at(int(e))), Attrs: attrs[i],
@@ -206,17 +178,19 @@ func (p *Part) readEvents(ctx context.Context, rows []uint32, spans []store.Span
 	return nil
 }
 
-func (p *Part) readLinks(ctx context.Context, rows []uint32, spans []store.Span) error {
+func (r *Reader) readLinks(ctx context.Context, rows []uint32, spans []store.Span) error {
+	p := r.part
 	t := &p.h.links
 	list, offsets := owned(&t.row, p.s.links, rows)
 	if len(list) == 0 {
 		return nil
 	}
-	attrs, err := t.attrs.gather(ctx, list)
+	attrs, err := r.links.read(ctx, &t.attrs, list)
 	if err != nil {
 		return err
 	}
-	links := make([]store.Link, len(list))
+	r.linksOf = resize(r.linksOf, len(list))
+	links := r.linksOf
 	for i, l := range list {
 		links[i] = store.Link{TraceID: t.trace.at(int(l)), SpanID: t.span.at(int(l)), Attrs: attrs[i]}
 	}
