@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -56,6 +57,14 @@ func handler[Q request, P response](fresh func() Q, export func(context.Context,
 			return
 		}
 		answer(w, string(enc), http.StatusOK, body)
+	})
+}
+
+// elsewhere answers at paths where nothing is served. served names the signals with their paths.
+func elsewhere(served []string) http.Handler {
+	text := "this receiver takes OTLP by POST: " + strings.Join(served, ", ") + ". A signal is taken if a pipeline has the receiver"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer(w, "text/plain; charset=utf-8", http.StatusNotFound, fmt.Appendf(nil, "nothing is served at %.200q: %s", r.URL.Path, text))
 	})
 }
 

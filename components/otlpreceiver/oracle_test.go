@@ -76,8 +76,8 @@ func posts(t *testing.T) []post {
 		{name: "unknown fields in JSON", contentType: jsonType, body: []byte(`{"resourceSpans":[],"more":1}`)},
 		{name: "parameters of the type", contentType: "application/json; charset=utf-8", body: goodJSON},
 		{name: "capitals in the type", contentType: "Application/JSON", body: goodJSON},
-		{name: "another path", path: "/v1/spans", body: good},
-		{name: "root", path: "/", body: good},
+		{name: "another path", path: "/v1/spans", body: good, differs: "text"},
+		{name: "root", path: "/", body: good, differs: "text"},
 		{name: "GET", method: http.MethodGet, differs: "text"},
 		{name: "PUT", method: http.MethodPut, body: good, differs: "text"},
 		{name: "text", contentType: "text/plain", body: good, differs: "text"},
@@ -273,6 +273,7 @@ func someTraces(name string) ptrace.Traces {
 	s.SetName(name)
 	s.SetTraceID([16]byte{1, 2, 3})
 	s.SetSpanID([8]byte{4, 5})
+	s.SetStartTimestamp(0x1818181818181818) // In 2025, and UTF-8 where it is quoted.
 	s.Attributes().PutEmptyBytes("bytes").FromRaw([]byte{6, 7})
 	return td
 }

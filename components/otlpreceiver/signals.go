@@ -12,13 +12,15 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // format is the data format in the receiver's own spans.
 const format = "protobuf"
 
 // tracesService takes requests with traces, of both protocols. A request without spans is good and goes nowhere, and so
-// for the other signals.
+// for the other signals. Spans without ids are refused, by a partial success if there are others.
 type tracesService struct {
 	ptraceotlp.UnimplementedGRPCServer
 	next consumer.Traces
@@ -31,10 +33,22 @@ func (s *tracesService) Export(ctx context.Context, req ptraceotlp.ExportRequest
 	if n == 0 {
 		return ptraceotlp.NewExportResponse(), nil
 	}
+	found := inspect(td)
+	if found.noID > 0 {
+		s.obs.EndTracesOp(s.obs.StartTracesOp(ctx), format, found.noID, errNoID)
+		if n -= found.noID; n == 0 {
+			return ptraceotlp.NewExportResponse(), status.Error(codes.InvalidArgument, errNoID.Error())
+		}
+	}
 	ctx = s.obs.StartTracesOp(ctx)
 	err := s.next.ConsumeTraces(ctx, td)
 	s.obs.EndTracesOp(ctx, format, n, err)
-	return ptraceotlp.NewExportResponse(), withStatus(err)
+	res := ptraceotlp.NewExportResponse()
+	if text := found.String(); text != "" && err == nil {
+		res.PartialSuccess().SetRejectedSpans(int64(found.noID))
+		res.PartialSuccess().SetErrorMessage(text)
+	}
+	return res, withStatus(err)
 }
 
 type metricsService struct {
@@ -109,21 +123,31 @@ func (r *otlpReceiver) registerGRPC(s *grpc.Server) {
 func (r *otlpReceiver) mux() *http.ServeMux {
 	cfg := r.cfg.Protocols.HTTP.Get()
 	mux := http.NewServeMux()
+	var served []string
+	rooted := false // A signal may be configured to be taken at every path.
+	handle := func(signal, path string, h http.Handler) {
+		mux.Handle(path, h)
+		served = append(served, signal+" at "+path)
+		rooted = rooted || path == "/"
+	}
 	if r.traces != nil {
 		s := &tracesService{next: r.traces, obs: r.obsHTTP}
-		mux.Handle(string(cfg.TracesURLPath), handler(ptraceotlp.NewExportRequest, s.Export))
+		handle("traces", string(cfg.TracesURLPath), handler(ptraceotlp.NewExportRequest, s.Export))
 	}
 	if r.metrics != nil {
 		s := &metricsService{next: r.metrics, obs: r.obsHTTP}
-		mux.Handle(string(cfg.MetricsURLPath), handler(pmetricotlp.NewExportRequest, s.Export))
+		handle("metrics", string(cfg.MetricsURLPath), handler(pmetricotlp.NewExportRequest, s.Export))
 	}
 	if r.logs != nil {
 		s := &logsService{next: r.logs, obs: r.obsHTTP}
-		mux.Handle(string(cfg.LogsURLPath), handler(plogotlp.NewExportRequest, s.Export))
+		handle("logs", string(cfg.LogsURLPath), handler(plogotlp.NewExportRequest, s.Export))
 	}
 	if r.profiles != nil {
 		s := &profilesService{next: r.profiles, obs: r.obsHTTP}
-		mux.Handle(profilesPath, handler(pprofileotlp.NewExportRequest, s.Export))
+		handle("profiles", profilesPath, handler(pprofileotlp.NewExportRequest, s.Export))
+	}
+	if !rooted {
+		mux.Handle("/", elsewhere(served))
 	}
 	return mux
 }

@@ -94,8 +94,9 @@ func TestTutorial(t *testing.T) {
 func TestTutorialIsThereAfterKill(t *testing.T) {
 	b := local(t)
 	traceID := randomHex(t, 16)
-	body := fmt.Sprintf(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"%s","spanId":"%s","name":"s"}]}]}]}`,
-		traceID, randomHex(t, 8))
+	now := time.Now().UnixNano()
+	body := fmt.Sprintf(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"%s","spanId":"%s","name":"s","startTimeUnixNano":"%d","endTimeUnixNano":"%d"}]}]}]}`,
+		traceID, randomHex(t, 8), now, now)
 	assert.JSONEq(t, `{"partialSuccess":{}}`, curl(t, b.TracesURL(), "-H", "Content-Type: application/json", "-d", body))
 	b.Kill()
 	b.Restart()
