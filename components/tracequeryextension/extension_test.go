@@ -145,7 +145,7 @@ func TestPages(t *testing.T) {
 		{"/status/elsewhere", 404, nil},
 		{"/debug/pprof/", 404, nil}, // Off by default.
 		{"/nowhere", 404, []string{"404 page not found"}},
-		{"/", 404, nil},
+		{"/", 404, []string{"/status/endpoints"}},
 		{"/tempo/api/echo", 200, []string{"echo"}}, // C-04
 		{"/api/echo", 404, nil},
 		{"/memberlist", 404, nil}, // H-07

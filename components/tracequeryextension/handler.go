@@ -65,7 +65,7 @@ func (h *portHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.status(w, r)
 	case below(path, "/debug"):
 		if h.pprof == nil {
-			http.NotFound(w, r)
+			tempoapi.NotFound(w, r)
 			return
 		}
 		h.pprof.ServeHTTP(w, r)
@@ -98,7 +98,7 @@ func (h *portHandler) apiOrMount(w http.ResponseWriter, r *http.Request) {
 func (h *portHandler) mount(w http.ResponseWriter, r *http.Request) {
 	m := h.ext.find(r.URL.Path)
 	if m == nil || below(r.URL.Path, statusPrefix) && !below(m.Prefix, statusPrefix) {
-		http.NotFound(w, r)
+		tempoapi.NotFound(w, r)
 		return
 	}
 	m.ServeHTTP(w, r)

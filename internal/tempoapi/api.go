@@ -79,7 +79,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := a.opts.Now()
 	e, arg := a.find(r.URL)
 	if e == nil {
-		http.NotFound(w, r)
+		NotFound(w, r)
 		a.observe("other", r.Method, http.StatusNotFound, start)
 		return
 	}
@@ -90,6 +90,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(sw, err)
 	}
 	a.observe(e.route, r.Method, sw.code, start)
+}
+
+// NotFound answers requests of paths that are no endpoint (C-11) and says where those are listed.
+func NotFound(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "404 page not found: /status/endpoints lists what is served on this port", http.StatusNotFound)
 }
 
 func (a *API) observe(route, method string, code int, start time.Time) {

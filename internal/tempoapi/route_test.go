@@ -40,7 +40,7 @@ func TestUnknownRoutes(t *testing.T) { // C-11, M-06, P-01, O-01
 		r := get(t, a, path)
 		require.Equal(t, http.StatusNotFound, r.StatusCode, path)
 		require.Contains(t, r.Header.Get("Content-Type"), "text/plain")
-		require.Equal(t, "404 page not found\n", body(t, r))
+		require.Equal(t, "404 page not found: /status/endpoints lists what is served on this port\n", body(t, r))
 	}
 }
 
