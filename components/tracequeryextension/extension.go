@@ -134,13 +134,19 @@ func (e *queryExtension) Start(ctx context.Context, host component.Host) error {
 	return e.jaeger.start(ctx, host, e.set, &e.cfg.Jaeger, e.service, metrics)
 }
 
+// allProtocols are those of the query ports (C-01, C-02).
+func allProtocols() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
 // adapt turns the Collector's HTTP server into one that speaks all protocols on the port (C-01, C-02) and has no
 // overall write timeout. It returns the context of all requests.
 func (e *queryExtension) adapt(s *http.Server) context.Context {
-	s.Protocols = new(http.Protocols)
-	s.Protocols.SetHTTP1(true)
-	s.Protocols.SetHTTP2(true)
-	s.Protocols.SetUnencryptedHTTP2(true)
+	s.Protocols = allProtocols()
 	s.WriteTimeout = 0
 	s.MaxHeaderBytes = maxHeaderBytes
 	s.ConnState = e.busy.observe

@@ -101,6 +101,7 @@ func (j *jaegerServers) startHTTP(ctx context.Context, host component.Host, set 
 	if err != nil {
 		return fmt.Errorf("set up the server: %w", err)
 	}
+	server.Protocols = allProtocols()
 	server.WriteTimeout = 0
 	server.MaxHeaderBytes = maxHeaderBytes
 	server.Handler = stalled(server.Handler, c.WriteTimeout)

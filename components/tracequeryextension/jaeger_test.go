@@ -71,12 +71,13 @@ func TestJaegerPorts(t *testing.T) {
 	a := get(t, c, "http://"+e.jaeger.httpAddr.String()+"/api/services")
 	require.Equal(t, http.StatusOK, a.code)
 	require.JSONEq(t, `{"data":["shop"],"total":1,"limit":0,"offset":0,"errors":null}`, a.body)
+	require.Equal(t, a.body, get(t, client(t, h2c, nil), "http://"+e.jaeger.httpAddr.String()+"/api/services").body)
 	services, err := jaegerClient(t, e).GetServices(t.Context(), &jaegerpb.GetServicesRequest{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"shop"}, services.GetServices())
 
 	metrics := get(t, c, e.url("/metrics")).body
-	require.Contains(t, metrics, `bramble_request_duration_seconds_count{method="GET",route="jaeger GET /api/services",status_code="200"} 1`)
+	require.Contains(t, metrics, `bramble_request_duration_seconds_count{method="GET",route="jaeger GET /api/services",status_code="200"} 2`)
 	require.Contains(t, metrics, `route="/jaeger.api_v3.QueryService/GetServices",status_code="OK"} 1`)
 	// The paths of Tempo's API are not Jaeger's on the query port.
 	require.NotContains(t, get(t, c, e.url("/api/traces/"+testID.String())).body, "processes")

@@ -3,15 +3,23 @@ package jaegerapi
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/bramble-tracing/bramble/internal/jaegerpb"
 	"github.com/bramble-tracing/bramble/internal/query"
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
@@ -35,6 +43,103 @@ func TestCutTrace(t *testing.T) {
 	require.Len(t, e.Data[0].Warnings, 1)
 	code, _ = get(t, newAPI(t, query.Limits{}, one()), "/api/traces/2a")
 	require.Equal(t, http.StatusOK, code)
+
+	// Version 3 has no room for it but where Jaeger 2 puts warnings: an attribute of a span.
+	code, text = get(t, a, "/api/v3/traces/2a")
+	require.Equal(t, http.StatusOK, code)
+	var v3 struct{ Result json.RawMessage }
+	require.NoError(t, json.Unmarshal([]byte(text), &v3))
+	td, err := new(ptrace.JSONUnmarshaler).UnmarshalTraces(v3.Result)
+	require.NoError(t, err)
+	require.Equal(t, e.Data[0].Warnings, warningsOf(td))
+	window := func(d time.Duration) string { return now.Add(d).UTC().Format(time.RFC3339Nano) }
+	code, text = get(t, a, "/api/v3/traces?query.startTimeMin="+window(-time.Hour)+"&query.startTimeMax="+window(time.Hour))
+	require.Equal(t, http.StatusOK, code, text)
+	require.Contains(t, text, warningsKey)
+	_, text = get(t, newAPI(t, query.Limits{}, one()), "/api/v3/traces/2a")
+	require.NotContains(t, text, warningsKey, "a whole trace")
+
+	stream, err := serveGRPC(t, a).GetTrace(t.Context(), &jaegerpb.GetTraceRequest{TraceId: "2a"})
+	require.NoError(t, err)
+	m, err := stream.Recv()
+	require.NoError(t, err)
+	var said []string
+	for _, s := range m.GetResourceSpans()[0].GetScopeSpans()[0].GetSpans() {
+		for _, kv := range s.GetAttributes() {
+			if kv.GetKey() == warningsKey {
+				said = append(said, kv.GetValue().GetArrayValue().GetValues()[0].GetStringValue())
+			}
+		}
+	}
+	require.Equal(t, e.Data[0].Warnings, said)
+}
+
+func serveGRPC(t *testing.T, a *API) jaegerpb.QueryServiceClient {
+	t.Helper()
+	l := bufconn.Listen(1 << 20)
+	s := grpc.NewServer()
+	a.RegisterGRPC(s)
+	var serving sync.WaitGroup
+	serving.Go(func() { assert.NoError(t, s.Serve(l)) })
+	conn, err := grpc.NewClient("passthrough:///memory", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, conn.Close())
+		s.Stop()
+		serving.Wait()
+	})
+	return jaegerpb.NewQueryServiceClient(conn)
+}
+
+// warningsOf collects the warnings at the spans of td.
+func warningsOf(td ptrace.Traces) (out []string) {
+	for _, rs := range td.ResourceSpans().All() {
+		for _, ss := range rs.ScopeSpans().All() {
+			for _, s := range ss.Spans().All() {
+				if v, ok := s.Attributes().Get(warningsKey); ok {
+					for _, w := range v.Slice().All() {
+						out = append(out, w.Str())
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+// TestWarned: the reason goes to a root, before what Jaeger has said itself, and the trace stays as it is.
+func TestWarned(t *testing.T) {
+	whole := &store.Trace{Batch: *one()}
+	require.Same(t, &whole.Batch, warned(whole))
+	require.Empty(t, warned(&store.Trace{Partial: "cut"}).Spans)
+
+	cut := &store.Trace{Batch: *one(), Partial: "cut", Missing: "damaged"}
+	child := cut.Spans[0]
+	child.ParentID = spanid.SpanID{7: 1}
+	root := cut.Spans[0]
+	root.ParentID = spanid.SpanID{}
+	root.Attrs = []store.Attr{{Key: warningsKey, Value: store.Array(store.String("skewed"))}, {Key: "a", Value: store.Int(1)}}
+	cut.Spans = []store.Span{child, root}
+	b := warned(cut)
+	require.Equal(t, child, b.Spans[0])
+	require.Equal(t, []store.Attr{
+		{Key: "a", Value: store.Int(1)},
+		{Key: warningsKey, Value: store.Array(store.String("cut; damaged"), store.String("skewed"))},
+	}, b.Spans[1].Attrs)
+	require.Equal(t, root, cut.Spans[1])
+	require.NotNil(t, warned(&store.Trace{Batch: store.Batch{Spans: []store.Span{child}}, Missing: "damaged"}).Spans[0].Attrs, "a trace without a root")
+}
+
+// TestNamelessService: spans without service.name are no service that could be chosen.
+func TestNamelessService(t *testing.T) {
+	nameless := one()
+	nameless.Resources[0].Attrs = nil
+	nameless.Spans[0].TraceID[0] = 1
+	_, text := get(t, newAPI(t, query.Limits{}, one(), nameless), "/api/services")
+	require.Contains(t, text, `"data":["shop"]`)
+	_, text = get(t, newAPI(t, query.Limits{}, nameless), "/api/v3/services")
+	require.JSONEq(t, `{"services":[]}`, text)
 }
 
 // TestWithoutAService: spans of a resource without a name, or without any attribute, are answered.

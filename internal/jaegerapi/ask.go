@@ -19,7 +19,8 @@ func (a *API) services(ctx context.Context, client string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return texts(r), nil
+	// Spans without a name of their service are nobody's: Jaeger's clients could not ask for "".
+	return slices.DeleteFunc(texts(r), func(s string) bool { return s == "" }), nil
 }
 
 // operation is a span name with its kind; the kind is empty where only names were asked for.

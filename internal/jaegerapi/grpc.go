@@ -30,7 +30,7 @@ func (a *API) GetTrace(r *jaegerpb.GetTraceRequest, s grpc.ServerStreamingServer
 	}
 	ctx, done := a.noted(s.Context(), s.SetTrailer)
 	defer done()
-	found, err := a.trace(ctx, peerOf(ctx), id, func(t *store.Trace) error { return sendTrace(s, &t.Batch) })
+	found, err := a.trace(ctx, peerOf(ctx), id, func(t *store.Trace) error { return sendTrace(s, warned(t)) })
 	if err == nil && !found {
 		return status.Error(codes.NotFound, "trace not found")
 	}
@@ -45,7 +45,7 @@ func (a *API) FindTraces(r *jaegerpb.FindTracesRequest, s grpc.ServerStreamingSe
 	}
 	ctx, done := a.noted(s.Context(), s.SetTrailer)
 	defer done()
-	return grpcError(a.find(ctx, peerOf(ctx), q, func(_ spanid.TraceID, t *store.Trace) error { return sendTrace(s, &t.Batch) }))
+	return grpcError(a.find(ctx, peerOf(ctx), q, func(_ spanid.TraceID, t *store.Trace) error { return sendTrace(s, warned(t)) }))
 }
 
 // chunkBytes is the size above which a message is cut in two; clients take 4 MiB by default.

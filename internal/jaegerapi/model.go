@@ -57,8 +57,8 @@ const unknownService = "unknown_service"
 // newUITrace makes the model of a trace. It shares no memory with t but strings, which live as long as they are used.
 func newUITrace(id string, t *store.Trace) (*uiTrace, error) {
 	out := &uiTrace{TraceID: id, Spans: make([]uiSpan, 0, len(t.Spans)), Processes: map[string]uiProcess{}}
-	if t.Partial != "" {
-		out.Warnings = []string{t.Partial}
+	if why := t.Why(); why != "" {
+		out.Warnings = []string{why}
 	}
 	processes := make(map[int32]string)
 	for i := range t.Spans {

@@ -111,7 +111,7 @@ func (a *API) v3Traces(r *http.Request) ([]byte, error) {
 }
 
 func appendOTLP(dst ptrace.Traces, t *store.Trace) error {
-	td, err := otlpspan.Build(&t.Batch)
+	td, err := otlpspan.Build(warned(t))
 	if err != nil {
 		return err
 	}
