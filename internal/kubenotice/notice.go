@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -73,13 +74,22 @@ func (n *Notifier) loop(ctx context.Context) {
 		case r := <-n.in:
 			for _, err := range []error{n.event(ctx, r), n.annotate(ctx, r)} {
 				if err != nil && ctx.Err() == nil {
-					n.once.Do(func() {
-						n.log().Warn("Kubernetes cannot be told what became of the configuration: give the service account the right to create events and to patch its pod. This is said once.", zap.Error(err))
-					})
+					n.once.Do(func() { n.explain(err) })
 				}
 			}
 		}
 	}
+}
+
+// explain says once that Kubernetes is not told. Without the right, which is not in the manifests by default, that is as it
+// was set up, and no warning.
+func (n *Notifier) explain(err error) {
+	if apierrors.IsForbidden(err) {
+		n.log().Info("Kubernetes is not told what becomes of the configuration, which is fine: it is said here and on /status/config. "+
+			"The component config-events, or the chart's value configEvents.enabled, gives the rights to create events and to patch the pod.", zap.Error(err))
+		return
+	}
+	n.log().Warn("Kubernetes is not told what becomes of the configuration. This is said once.", zap.Error(err))
 }
 
 // reasons are the Events' machine-readable reasons.

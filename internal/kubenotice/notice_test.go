@@ -10,8 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
@@ -43,25 +45,40 @@ func TestEventAndAnnotation(t *testing.T) {
 	assert.LessOrEqual(t, len(e.Message), maxMessage)
 }
 
-// TestWithoutRights says so once, and goes on.
+// TestWithoutRights says so once, as a warning unless it is as it was set up, and goes on.
 func TestWithoutRights(t *testing.T) {
-	c := fake.NewClientset()
-	asked := make(chan struct{}, 100)
-	c.PrependReactor("*", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
-		asked <- struct{}{}
-		return true, nil, errors.New("forbidden")
-	})
-	core, logs := observer.New(zap.WarnLevel)
-	n := New(c, Pod{Namespace: "tracing", Name: "bramble-x"}, func() *zap.Logger { return zap.New(core) })
-	for range 2 {
-		n.Record(liveconfig.Record{Outcome: liveconfig.Applied})
-	}
-	for range 4 {
-		<-asked
-	}
-	n.Close()
-	assert.Len(t, logs.FilterMessageSnippet("create events").All(), 1)
-	for range 2 * waiting { // Nobody takes them any more: they do not block.
-		n.Record(liveconfig.Record{})
+	for _, tc := range []struct {
+		err   error
+		level zapcore.Level
+		says  string
+	}{
+		{apierrors.NewForbidden(corev1.Resource("events"), "", errors.New("no rule")), zap.InfoLevel, "configEvents.enabled"},
+		{errors.New("connection refused"), zap.WarnLevel, "This is said once."},
+	} {
+		t.Run(tc.says, func(t *testing.T) {
+			c := fake.NewClientset()
+			asked := make(chan struct{}, 100)
+			c.PrependReactor("*", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
+				asked <- struct{}{}
+				return true, nil, tc.err
+			})
+			core, logs := observer.New(zap.DebugLevel)
+			n := New(c, Pod{Namespace: "tracing", Name: "bramble-x"}, func() *zap.Logger { return zap.New(core) })
+			for range 2 {
+				n.Record(liveconfig.Record{Outcome: liveconfig.Applied})
+			}
+			for range 4 {
+				<-asked
+			}
+			n.Close()
+			require.Len(t, logs.All(), 1)
+			said := logs.All()[0]
+			assert.Equal(t, tc.level, said.Level)
+			assert.Contains(t, said.Message, tc.says)
+			assert.Contains(t, said.ContextMap()["error"], tc.err.Error())
+			for range 2 * waiting { // Nobody takes them any more: they do not block.
+				n.Record(liveconfig.Record{})
+			}
+		})
 	}
 }

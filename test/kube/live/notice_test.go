@@ -63,7 +63,7 @@ func TestEdits(t *testing.T) {
 	waitAnnotation(t, w, `"outcome":"rejected"`)
 	assert.Contains(t, string(b.Get("/status/config").Body), "check_interval: 7s", "it runs on")
 	assert.Equal(t, "ok", waitCheck(t, b, "kubernetes/rights/events", "ok").State)
-	assert.Empty(t, b.Log.Lines("Kubernetes cannot be told"))
+	assert.Empty(t, b.Log.Lines("Kubernetes is not told"))
 
 	// What the rights are for, by what is said without each.
 	b.Stop()
@@ -71,8 +71,8 @@ func TestEdits(t *testing.T) {
 		t.Run("without "+resource, func(t *testing.T) {
 			w.roleWithout(t, "bramble-config-events", verb, resource)
 			b := start(t, w.Plane, harness.Config{Env: []string{"POD_UID=" + string(pod.UID)}})
-			harness.Poll(t, patience, "the agent to say that it cannot tell", func() error {
-				if len(b.Log.Lines("Kubernetes cannot be told", resource+" ")) == 0 {
+			harness.Poll(t, patience, "the agent to say that it does not tell", func() error {
+				if len(b.Log.Lines("Kubernetes is not told", resource+" ")) == 0 {
 					return errors.New("it has not said so")
 				}
 				return nil
