@@ -81,6 +81,7 @@ func BenchmarkTrace(b *testing.B) {
 			blk, err := r.Open(filepath.Join(dir, "x"))
 			require.NoError(b, err)
 			i := 0
+			cpu := cpuTime()
 			for b.Loop() {
 				i = (i + 104_729) % len(batch.Spans)
 				rows, err := blk.TraceRows(b.Context(), batch.Spans[i].TraceID, nil)
@@ -92,6 +93,7 @@ func BenchmarkTrace(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/float64(b.N), "cpu-µs/trace")
 			require.NoError(b, blk.Release())
 		})
 	}

@@ -33,6 +33,34 @@ func (p *Presence) Index(row int) int {
 // Word returns the marks of rows 64*i to 64*i+63 and the number of values before them.
 func (p *Presence) Word(i int) (marks uint64, before int) { return p.words[i], int(p.ranks[i]) }
 
+// fill marks the rows [from, to).
+func (p *Presence) fill(from, to int) {
+	for from < to {
+		n := min(to-from, 64-from&63)
+		p.words[from>>6] |= ^uint64(0) >> (64 - n) << (from & 63)
+		from += n
+	}
+}
+
+// fillPacked marks the rows from `from` on whose bits are set in src. Bits of rows from `to` on are ignored.
+func (p *Presence) fillPacked(from, to int, src []byte) {
+	for ; from&63 == 0 && from+64 <= to && len(src) >= 8; from, src = from+64, src[8:] {
+		p.words[from>>6] |= binary.LittleEndian.Uint64(src)
+	}
+	for i := 0; i < len(src) && from < to; i, from = i+1, from+8 {
+		marks := uint64(src[i])
+		if left := to - from; left < 8 {
+			marks &= 1<<left - 1
+		}
+		w, shift := from>>6, from&63
+		p.words[w] |= marks << shift
+		// Pages of large text may begin anywhere.
+		if over := marks >> (64 - shift); over != 0 {
+			p.words[w+1] |= over
+		}
+	}
+}
+
 // rank fills in the counts and returns the number of values.
 func (p *Presence) rank() int {
 	n := 0
@@ -114,9 +142,7 @@ func readLevels(p *Presence, from, rows int, src []byte) error {
 				return errLevels
 			}
 			if src[0] == 1 {
-				for row := from + done; row < from+done+int(count); row++ {
-					p.set(row)
-				}
+				p.fill(from+done, from+done+int(count))
 			}
 			src, done = src[1:], done+int(count)
 			continue
@@ -125,14 +151,8 @@ func readLevels(p *Presence, from, rows int, src []byte) error {
 		if groups > uint64(len(src)) {
 			return errLevels
 		}
-		for _, b := range src[:groups] {
-			for ; b != 0; b &= b - 1 {
-				if at := done + bits.TrailingZeros8(b); at < rows {
-					p.set(from + at)
-				}
-			}
-			done += 8
-		}
+		p.fillPacked(from+done, from+rows, src[:groups])
+		done += 8 * int(groups)
 		src = src[groups:]
 	}
 	return nil

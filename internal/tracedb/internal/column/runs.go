@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
+	"slices"
 )
 
 // codeWidth returns the bits of a dictionary index. Width 0 is legal for a dictionary of one value, but not every
@@ -116,22 +117,39 @@ func readPacked(dst []uint16, src []byte, groups uint64, n, width, distinct int)
 	}
 	size := int(groups) * width
 	n = min(n, int(groups)*8)
-	var acc uint64
-	have, pos := 0, 0
-	mask := uint64(1)<<width - 1
-	for range n {
-		for have < width {
-			acc |= uint64(src[pos]) << have
-			have += 8
-			pos++
-		}
-		code := acc & mask
-		if code >= uint64(distinct) {
-			return nil, nil, 0, errCodes
-		}
-		dst = append(dst, uint16(code))
-		acc >>= width
-		have -= width
+	dst, most := unpackCodes(dst, src[:size], n, width)
+	if most >= distinct {
+		return nil, nil, 0, errCodes
 	}
 	return dst, src[size:], n, nil
+}
+
+// unpackCodes appends the first n codes of packed ones and returns the largest.
+func unpackCodes(dst []uint16, packed []byte, n, width int) (_ []uint16, most int) {
+	at := len(dst)
+	dst = slices.Grow(dst, n)[:at+n]
+	out := dst[at:]
+	mask := uint64(1)<<width - 1
+	var largest uint64
+	// Eight codes are width bytes. Four of them, from whichever bit they begin, are within eight bytes.
+	half, shift := width>>1, width<<2&7
+	for len(out) >= 8 && len(packed) >= half+8 {
+		o := (*[8]uint16)(out)
+		lo := binary.LittleEndian.Uint64(packed)
+		hi := binary.LittleEndian.Uint64(packed[half:]) >> shift
+		for i := range 4 {
+			a, b := lo&mask, hi&mask
+			largest = max(largest, a, b)
+			o[i], o[i+4] = uint16(a), uint16(b) //nolint:gosec // at most 16 bits
+			lo >>= width
+			hi >>= width
+		}
+		out, packed = out[8:], packed[width:]
+	}
+	for i := range out {
+		code := unpackBits(packed, i*width, width)
+		largest = max(largest, code)
+		out[i] = uint16(code) //nolint:gosec // as above
+	}
+	return dst, int(largest) //nolint:gosec // as above
 }
