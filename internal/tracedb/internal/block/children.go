@@ -30,45 +30,74 @@ func (g *Group) childRows(file int) []int {
 
 // children finds the events or links of the granule.
 func (g *granule) children(file int) (*children, error) {
-	c := &children{g: g}
-	perGranule := g.meta.childRows(file)
-	at := g.first / store.GranuleRows
-	total := perGranule[at]
+	c, total, err := g.childPieces(file)
+	if err != nil {
+		return nil, err
+	}
 	c.offsets = make([]uint32, g.rows+1)
 	if total == 0 {
 		return c, nil
 	}
-	countCol := colEvents
-	if file == fileLinks {
-		countCol = colLinks
-	}
-	counts, err := g.column(countCol)
+	counts, err := g.column(childCounts(file))
 	if err != nil {
 		return nil, err
 	}
-	n := uint64(0)
-	for r := range g.rows {
-		if n += counts.Num(r); n > uint64(total) { //nolint:gosec // not negative
-			break
-		}
-		c.offsets[r+1] = uint32(n) //nolint:gosec // at most total
+	return c, g.childOffsets(counts, total, nil, func(row int, _, end uint32) { c.offsets[row+1] = end })
+}
+
+// childCounts returns the column of spans that has the number of their events or links.
+func childCounts(file int) int {
+	if file == fileLinks {
+		return colLinks
 	}
-	if n != uint64(total) { //nolint:gosec // not negative
-		return nil, g.b.corrupt(fileSpans, fmt.Errorf("spans of granule %d have other counts of children than meta.json", g.num))
+	return colEvents
+}
+
+// childPieces finds where the events or links of the granule are, without saying which are whose, and how many there are.
+func (g *granule) childPieces(file int) (*children, int, error) {
+	c := &children{g: g}
+	perGranule := g.meta.childRows(file)
+	at := g.first / store.GranuleRows
+	total := perGranule[at]
+	if total == 0 {
+		return c, 0, nil
 	}
 	for i := range g.group {
 		if sum(g.b.meta.Groups[i].childRows(file)) > 0 {
 			c.group++
 		}
 	}
+	var err error
 	if c.t, err = g.b.tableFile(file); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	first := sum(perGranule[:at])
 	for from := 0; from < total; from += store.GranuleRows {
 		c.pieces = append(c.pieces, piece{first + from, min(store.GranuleRows, total-from)})
 	}
-	return c, nil
+	return c, total, nil
+}
+
+// childOffsets calls f with the range of children of each of the wanted rows, all if want is nil.
+func (g *granule) childOffsets(counts *column.Values, total int, want []uint16, f func(row int, from, end uint32)) error {
+	n := uint64(0)
+	for row := range g.rows {
+		from := n
+		if n += counts.Num(row); n > uint64(total) || n < from { //nolint:gosec // not negative
+			break
+		}
+		if want != nil {
+			if len(want) == 0 || int(want[0]) != row {
+				continue
+			}
+			want = want[1:]
+		}
+		f(row, uint32(from), uint32(n)) //nolint:gosec // at most total
+	}
+	if n != uint64(total) { //nolint:gosec // not negative
+		return g.b.corrupt(fileSpans, fmt.Errorf("spans of granule %d have other counts of children than meta.json", g.num))
+	}
+	return nil
 }
 
 // column returns the values of a column of all pieces.

@@ -20,6 +20,7 @@ const (
 	cacheMatches
 	cacheCounts
 	cacheSection
+	cacheTouched
 )
 
 // tableFile is a Parquet file of the block with its attribute columns.
@@ -136,6 +137,14 @@ func (b *Block) dict(t *tableFile, group, col int) (*column.Dict, error) {
 	return d, nil
 }
 
+// dictOf returns the dictionary of a column chunk, nil if it has none.
+func (b *Block) dictOf(t *tableFile, group, col int) (*column.Dict, error) {
+	if !t.HasDict(group, col) {
+		return nil, nil //nolint:nilnil // nothing is an answer
+	}
+	return b.dict(t, group, col)
+}
+
 // bloom returns the bloom filter of a column chunk that has one.
 func (b *Block) bloom(t *tableFile, group, col int) (*column.Bloom, error) {
 	key := CacheKey{Block: b.id, Kind: cacheBloom, Table: uint8(t.num), Group: int32(group), Column: int32(col)} //nolint:gosec // small
@@ -152,25 +161,34 @@ func (b *Block) bloom(t *tableFile, group, col int) (*column.Bloom, error) {
 
 // values returns a column's values in rows [first, first+rows) of a row group, which are a granule of the table.
 func (b *Block) values(t *tableFile, group, col, first, rows int) (*column.Values, error) {
-	key := CacheKey{
-		Block: b.id, Kind: cacheValues, Table: uint8(t.num), Group: int32(group), Column: int32(col), Granule: int32(first), //nolint:gosec // small
+	if v, ok := b.cachedValues(t, group, col, first); ok {
+		return v, nil
 	}
-	if v, ok := b.reader.Cache.Get(key); ok {
-		return v.(*column.Values), nil //nolint:forcetypeassert // we put it there
-	}
-	var dict *column.Dict
-	var err error
-	if t.HasDict(group, col) {
-		if dict, err = b.dict(t, group, col); err != nil {
-			return nil, err
-		}
+	dict, err := b.dictOf(t, group, col)
+	if err != nil {
+		return nil, err
 	}
 	v, err := t.Granule(group, col, first, rows, dict)
 	if err != nil {
 		return nil, err
 	}
-	b.reader.Cache.Put(key, v, v.Bytes())
+	b.reader.Cache.Put(b.valuesKey(t, group, col, first), v, v.Bytes())
 	return v, nil
+}
+
+func (b *Block) valuesKey(t *tableFile, group, col, first int) CacheKey {
+	return CacheKey{
+		Block: b.id, Kind: cacheValues, Table: uint8(t.num), Group: int32(group), Column: int32(col), Granule: int32(first), //nolint:gosec // small
+	}
+}
+
+// cachedValues returns what values would, if it is in the cache.
+func (b *Block) cachedValues(t *tableFile, group, col, first int) (*column.Values, bool) {
+	v, ok := b.reader.Cache.Get(b.valuesKey(t, group, col, first))
+	if !ok {
+		return nil, false
+	}
+	return v.(*column.Values), true //nolint:forcetypeassert // we put it there
 }
 
 // granule is a granule of the block and the place of its rows in the files.
@@ -277,14 +295,8 @@ func (b *Block) resources() (*resources, error) {
 
 func (b *Block) readResources(t *tableFile, group, first int, out *resources, size *int64) error {
 	rows := min(store.GranuleRows, t.GroupRows(group)-first)
-	var fixed [colResEntities + 1]*column.Values
-	for i := range fixed {
-		var err error
-		if fixed[i], err = b.values(t, group, i, first, rows); err != nil {
-			return err
-		}
-	}
-	all, err := b.rowAttrs(t, group, first, rows)
+	part := stretch{b: b, t: t, group: group, first: first, rows: rows}
+	fixed, all, err := part.read(firstColumns(colResEntities + 1))
 	if err != nil {
 		return err
 	}
@@ -313,64 +325,19 @@ func (b *Block) readResources(t *tableFile, group, first int, out *resources, si
 	return nil
 }
 
+// firstColumns returns the numbers of the first n columns.
+func firstColumns(n int) []int {
+	cols := make([]int, n)
+	for i := range cols {
+		cols[i] = i
+	}
+	return cols
+}
+
 // text returns the text of a row, empty if it has none.
 func text(v *column.Values, row int) string {
 	if i := v.Index(row); i >= 0 {
 		return v.Str(i)
 	}
 	return ""
-}
-
-// rowAttrs reads all attributes of the rows of a granule of a table.
-type rowAttrs struct {
-	b        *Block
-	file     int
-	columns  []*column.Values
-	keys     []string
-	overflow *column.Values
-}
-
-func (b *Block) rowAttrs(t *tableFile, group, first, rows int) (*rowAttrs, error) {
-	out := &rowAttrs{b: b, file: t.num}
-	for _, a := range t.ordered {
-		bounds, err := t.Bounds(group, a.col, first, rows)
-		if err != nil {
-			return nil, err
-		}
-		if bounds.Empty {
-			continue
-		}
-		v, err := b.values(t, group, a.col, first, rows)
-		if err != nil {
-			return nil, err
-		}
-		if v.Len() > 0 {
-			out.columns, out.keys = append(out.columns, v), append(out.keys, a.key)
-		}
-	}
-	var err error
-	out.overflow, err = b.overflow(t, group, first, rows)
-	return out, err
-}
-
-// of returns the attributes of a row: first values, then later ones of the same keys.
-func (a *rowAttrs) of(row int) ([]store.Attr, error) {
-	var dst []store.Attr
-	for i, v := range a.columns {
-		if at := v.Index(row); at >= 0 {
-			dst = append(dst, store.Attr{Key: a.keys[i], Value: v.Value(at)})
-		}
-	}
-	if a.overflow == nil {
-		return dst, nil
-	}
-	at := a.overflow.Index(row)
-	if at < 0 {
-		return dst, nil
-	}
-	more, err := a.overflow.Value(at).Attrs()
-	if err != nil {
-		return nil, a.b.corrupt(a.file, fmt.Errorf("overflow attributes: %w", err))
-	}
-	return append(dst, more...), nil
 }

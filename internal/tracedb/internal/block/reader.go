@@ -25,6 +25,7 @@ type Reader struct {
 	Cache Cache
 	Unzip *column.Decompressor
 	next  atomic.Uint64
+	picks atomic.Uint64 // reads of some rows of a granule, see Block.whole
 }
 
 // NewReader returns a reader whose blocks share the cache. Close it after the last block.

@@ -136,7 +136,7 @@ func (g *granule) addStatusSizes(sizes []int) error {
 }
 
 func (g *granule) addSpanAttrSizes(sizes []int) error {
-	attrs, err := g.b.rowAttrs(g.spans, g.group, g.first, g.rows)
+	_, attrs, err := g.stretch(nil).read(nil)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (r *childReader) sizes(of map[int]sizeOf) ([][]int, error) {
 }
 
 func (g *granule) addEventSizes(sizes []int) error {
-	r, err := g.childReader(fileEvents, colEventDropped+1)
+	r, err := g.childReader(fileEvents, nil)
 	if err != nil || len(r.pieces) == 0 {
 		return err
 	}
@@ -203,7 +203,7 @@ func (g *granule) addEventSizes(sizes []int) error {
 }
 
 func (g *granule) addLinkSizes(sizes []int) error {
-	r, err := g.childReader(fileLinks, colLinkDropped+1)
+	r, err := g.childReader(fileLinks, nil)
 	if err != nil || len(r.pieces) == 0 {
 		return err
 	}

@@ -1,7 +1,6 @@
 package block
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"sync"
@@ -370,95 +369,4 @@ func firstAttr(attrs []store.Attr, key string) (store.Value, bool) {
 		}
 	}
 	return store.Value{}, false
-}
-
-// noParent in the column of parent ids says that a span has none although it has a parent row.
-const noParent = "\x00\x00\x00\x00\x00\x00\x00\x00"
-
-// parents finds parent ids.
-type parents struct {
-	g     *granule
-	rows  *column.Values
-	ids   *column.Values
-	spans map[int]*column.Values // span ids by granule
-}
-
-func (g *granule) parents() (*parents, error) {
-	p := &parents{g: g, spans: make(map[int]*column.Values)}
-	var err error
-	if p.rows, err = g.column(colParentRow); err != nil {
-		return nil, err
-	}
-	p.ids, err = g.column(colParentID)
-	return p, err
-}
-
-// idSource gives a span id to rows, 8 bytes, or nothing.
-type idSource interface {
-	source
-	id(row int) (string, error)
-}
-
-// spanIDs are the ids of spans.
-type spanIDs struct{ v *column.Values }
-
-//nolint:unparam // Of parents, which it shares the interface with, reading can fail.
-func (s spanIDs) id(row int) (string, error) { return s.v.Str(row), nil }
-
-func (s spanIDs) append(dst []store.Value, row int) ([]store.Value, error) {
-	return append(dst, store.String(hex.EncodeToString([]byte(s.v.Str(row))))), nil
-}
-
-func (p *parents) append(dst []store.Value, row int) ([]store.Value, error) {
-	id, err := p.id(row)
-	if err == nil && id != "" {
-		dst = append(dst, store.String(hex.EncodeToString([]byte(id))))
-	}
-	return dst, err
-}
-
-// exists marks the rows that have a parent.
-func (p *parents) exists(keep *store.Bitmap) {
-	for w := range store.Words {
-		byRow, _ := p.rows.Present.Word(w)
-		byID, _ := p.ids.Present.Word(w)
-		keep.SetWord(w, byRow|byID)
-	}
-	for row, i := range p.ids.All() {
-		if p.ids.Str(i) == noParent {
-			keep.Clear(row)
-		}
-	}
-}
-
-// id returns the 8 bytes of a row's parent id, or nothing if it has none.
-func (p *parents) id(row int) (string, error) {
-	if i := p.ids.Index(row); i >= 0 {
-		if id := p.ids.Str(i); id != noParent {
-			return id, nil
-		}
-		return "", nil
-	}
-	i := p.rows.Index(row)
-	if i < 0 {
-		return "", nil
-	}
-	at := int64(p.g.row+row) + int64(p.rows.Num(i)) //nolint:gosec // the bits
-	if at < 0 || at >= int64(p.g.b.meta.Rows) {
-		return "", p.g.b.corrupt(fileSpans, fmt.Errorf("parent of row %d is row %d of %d", p.g.row+row, at, p.g.b.meta.Rows))
-	}
-	// Row groups but the last hold whole granules, so granules count through the block.
-	n := int(at / store.GranuleRows)
-	v := p.spans[n]
-	if v == nil {
-		g, err := p.g.b.granule(n)
-		if err != nil {
-			return "", err
-		}
-		if v, err = g.column(colSpanID); err != nil {
-			return "", err
-		}
-		p.spans[n] = v
-	}
-	return v.Str(int(at % store.GranuleRows)), nil
 }

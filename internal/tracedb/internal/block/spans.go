@@ -1,15 +1,20 @@
 package block
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
 )
 
-// Spans implements store.Part. Each column of a granule is decoded once for all rows in it.
+// wholeRows is from how many rows of a granule on all of them are decoded, and kept for whoever reads the rest.
+const wholeRows = 512
+
+// Spans implements store.Part. Each column of a granule is read once for all rows in it.
 func (b *Block) Spans(ctx context.Context, rows []uint32, dst *store.Batch) (err error) {
 	defer b.contain(&err)
 	for _, r := range rows {
@@ -22,26 +27,91 @@ func (b *Block) Spans(ctx context.Context, rows []uint32, dst *store.Batch) (err
 		return err
 	}
 	at := &assembler{refs: refs, dst: dst, resources: make(map[int]int32), scopes: make(map[int]int32)}
-	readers := make(map[int]*spanReader)
-	for _, r := range rows {
-		n := int(r / store.GranuleRows)
-		sr := readers[n]
-		if sr == nil {
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("read %d spans of block %s: %w", len(rows), b.meta.ID, err)
-			}
-			// A long list of rows in order needs one granule at a time.
-			clear(readers)
-			if sr, err = b.spanReader(n); err != nil {
-				return err
-			}
-			readers[n] = sr
+	start := len(dst.Spans)
+	dst.Spans = slices.Grow(dst.Spans, len(rows))[:start+len(rows)]
+	defer func() {
+		if err != nil {
+			clear(dst.Spans[start:])
+			dst.Spans = dst.Spans[:start]
 		}
-		if err := sr.read(int(r%store.GranuleRows), at); err != nil {
+	}()
+	order := ascending(rows)
+	for len(order) > 0 {
+		n := 1
+		for n < len(order) && order[n].row/store.GranuleRows == order[0].row/store.GranuleRows {
+			n++
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("read %d spans of block %s: %w", len(rows), b.meta.ID, err)
+		}
+		if err := b.spansOf(order[:n], at, dst.Spans[start:]); err != nil {
+			return err
+		}
+		order = order[n:]
+	}
+	return nil
+}
+
+// wanted is a row of the block and its place in the answer.
+type wanted struct {
+	row   uint32
+	place int
+}
+
+// ascending sorts rows, which mostly are sorted.
+func ascending(rows []uint32) []wanted {
+	out := make([]wanted, len(rows))
+	for i, r := range rows {
+		out[i] = wanted{r, i}
+	}
+	if !slices.IsSorted(rows) {
+		slices.SortFunc(out, func(a, b wanted) int { return cmp.Compare(a.row, b.row) })
+	}
+	return out
+}
+
+// spansOf reads rows of one granule, which ascend.
+func (b *Block) spansOf(rows []wanted, a *assembler, out []store.Span) error {
+	g, err := b.granule(int(rows[0].row / store.GranuleRows))
+	if err != nil {
+		return err
+	}
+	part := g.stretch(nil)
+	if !b.whole(g, len(rows)) {
+		part.want = make([]uint16, 0, len(rows))
+		for _, r := range rows {
+			part.want = append(part.want, uint16(r.row%store.GranuleRows)) //nolint:gosec // a row of a granule
+		}
+		part.want = slices.Compact(part.want)
+	}
+	r, err := g.spanReader(part)
+	if err != nil {
+		return err
+	}
+	for _, w := range rows {
+		k, ok := part.find(int(w.row % store.GranuleRows))
+		if !ok {
+			return b.corrupt(fileSpans, fmt.Errorf("granule %d has no row %d", g.num, w.row%store.GranuleRows))
+		}
+		if err := r.read(k, a, &out[w.place]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// soon is within how many reads of rows of some granule another read of the same one makes it worth keeping. So many
+// granules fit into the cache.
+const soon = 32
+
+// whole decides whether a granule of which some rows are wanted is decoded and cached as a whole. That takes several times
+// longer than picking a few rows, and pays when others of it are wanted soon.
+func (b *Block) whole(g *granule, rows int) bool {
+	key := CacheKey{Block: b.id, Kind: cacheTouched, Granule: int32(g.num)} //nolint:gosec // small
+	now := b.reader.picks.Add(1)
+	last, ok := b.reader.Cache.Get(key)
+	b.reader.Cache.Put(key, now, 128)
+	return rows >= wholeRows || ok && now-last.(uint64) <= soon //nolint:forcetypeassert // we put it there
 }
 
 // assembler adds spans to a batch with the resources and scopes that they use.
@@ -77,124 +147,89 @@ func (a *assembler) scope(id int) (int32, bool) {
 	return i, true
 }
 
-// spanReader reads whole spans of one granule.
+// spanReader reads whole spans of one granule. Rows are counted by their place in its stretch.
 type spanReader struct {
 	g       *granule
+	part    *stretch
 	fixed   [spanColumns]*column.Values
 	attrs   *rowAttrs
-	parents *parents
-	end     func(row int) uint64
+	parents []string
 	events  *childReader
 	links   *childReader
 }
 
-// childReader reads whole events or links of a granule.
-type childReader struct {
-	*children
-	fixed [][]*column.Values // per piece
-	attrs []*rowAttrs        // per piece
-}
+// spanFixed are the fixed columns that spans are made of.
+var spanFixed = func() []int {
+	cols := firstColumns(spanColumns)
+	return slices.DeleteFunc(cols, func(col int) bool {
+		return col == colService || col == colEvents || col == colLinks || col == colNestedLeft || col == colNestedRight
+	})
+}()
 
-func (b *Block) spanReader(n int) (*spanReader, error) {
-	g, err := b.granule(n)
+func (g *granule) spanReader(part *stretch) (*spanReader, error) {
+	r := &spanReader{g: g, part: part}
+	fixed, attrs, err := part.read(spanFixed)
 	if err != nil {
 		return nil, err
 	}
-	r := &spanReader{g: g}
-	for col := range r.fixed {
-		if col == colService || col == colNestedLeft || col == colNestedRight {
-			continue
-		}
-		if r.fixed[col], err = g.column(col); err != nil {
-			return nil, err
-		}
+	r.attrs = attrs
+	for i, col := range spanFixed {
+		r.fixed[col] = fixed[i]
 	}
-	if r.attrs, err = b.rowAttrs(g.spans, g.group, g.first, g.rows); err != nil {
+	if r.parents, err = g.parentsOf(part, r.fixed[colSpanID], r.fixed[colParentRow], r.fixed[colParentID]); err != nil {
 		return nil, err
 	}
-	if r.parents, err = g.parents(); err != nil {
+	if r.events, err = g.childReader(fileEvents, part.want); err != nil {
 		return nil, err
 	}
-	if r.end, err = g.endTimes(); err != nil {
-		return nil, err
-	}
-	if r.events, err = g.childReader(fileEvents, colEventDropped+1); err != nil {
-		return nil, err
-	}
-	r.links, err = g.childReader(fileLinks, colLinkDropped+1)
+	r.links, err = g.childReader(fileLinks, part.want)
 	return r, err
 }
 
-func (g *granule) childReader(file, columns int) (*childReader, error) {
-	ch, err := g.children(file)
-	if err != nil {
-		return nil, err
+// end returns when the k-th span ended.
+func (r *spanReader) end(k int) uint64 {
+	if i := r.fixed[colEnd].Index(k); i >= 0 {
+		return r.fixed[colEnd].Num(i)
 	}
-	r := &childReader{children: ch}
-	for _, p := range ch.pieces {
-		fixed := make([]*column.Values, columns)
-		for col := range fixed {
-			if fixed[col], err = g.b.values(ch.t, ch.group, col, p.first, p.rows); err != nil {
-				return nil, err
-			}
-		}
-		attrs, err := g.b.rowAttrs(ch.t, ch.group, p.first, p.rows)
-		if err != nil {
-			return nil, err
-		}
-		r.fixed, r.attrs = append(r.fixed, fixed), append(r.attrs, attrs)
-	}
-	return r, nil
+	return r.fixed[colStart].Num(k) + r.fixed[colDuration].Num(k)
 }
 
-// at returns the piece of a child and its row there.
-func (r *childReader) at(child uint32) (fixed []*column.Values, attrs *rowAttrs, row int) {
-	p := child / store.GranuleRows
-	return r.fixed[p], r.attrs[p], int(child % store.GranuleRows)
-}
-
-func (r *spanReader) read(row int, a *assembler) error {
+func (r *spanReader) read(k int, a *assembler, s *store.Span) error {
 	f := &r.fixed
-	s := store.Span{
-		TraceID: spanid.TraceID([]byte(f[colTraceID].Str(row))), SpanID: spanid.SpanID([]byte(f[colSpanID].Str(row))),
-		StartNano: f[colStart].Num(row), EndNano: r.end(row),
-		Kind:       int32(f[colKind].Num(row)),   //nolint:gosec // it was one
-		StatusCode: int32(f[colStatus].Num(row)), //nolint:gosec // it was one
-		Flags:      uint32(f[colFlags].Num(row)), //nolint:gosec // it was one
-		Name:       f[colName].Str(row), TraceState: f[colTraceState].Str(row), StatusMessage: f[colStatusMessage].Str(row),
-		DroppedAttrs:  uint32(f[colDroppedAttrs].Num(row)),  //nolint:gosec // it was one
-		DroppedEvents: uint32(f[colDroppedEvents].Num(row)), //nolint:gosec // it was one
-		DroppedLinks:  uint32(f[colDroppedLinks].Num(row)),  //nolint:gosec // it was one
+	*s = store.Span{
+		TraceID: spanid.TraceID([]byte(f[colTraceID].Str(k))), SpanID: spanid.SpanID([]byte(f[colSpanID].Str(k))),
+		StartNano: f[colStart].Num(k), EndNano: r.end(k),
+		Kind:       int32(f[colKind].Num(k)),   //nolint:gosec // it was one
+		StatusCode: int32(f[colStatus].Num(k)), //nolint:gosec // it was one
+		Flags:      uint32(f[colFlags].Num(k)), //nolint:gosec // it was one
+		Name:       f[colName].Str(k), TraceState: f[colTraceState].Str(k), StatusMessage: f[colStatusMessage].Str(k),
+		DroppedAttrs:  uint32(f[colDroppedAttrs].Num(k)),  //nolint:gosec // it was one
+		DroppedEvents: uint32(f[colDroppedEvents].Num(k)), //nolint:gosec // it was one
+		DroppedLinks:  uint32(f[colDroppedLinks].Num(k)),  //nolint:gosec // it was one
 	}
-	parent, err := r.parents.id(row)
-	if err != nil {
-		return err
+	if id := r.parents[k]; id != "" {
+		s.ParentID = spanid.SpanID([]byte(id))
 	}
-	if parent != "" {
-		s.ParentID = spanid.SpanID([]byte(parent))
-	}
+	row := r.g.row + r.part.row(k)
 	var ok bool
-	if s.Resource, ok = a.resource(int(f[colResource].Num(row)) + r.g.meta.ResourceBase); !ok { //nolint:gosec // checked
-		return r.g.b.corrupt(fileSpans, fmt.Errorf("row %d refers to resource %d", r.g.row+row, f[colResource].Num(row)))
+	if s.Resource, ok = a.resource(int(f[colResource].Num(k)) + r.g.meta.ResourceBase); !ok { //nolint:gosec // checked
+		return r.g.b.corrupt(fileSpans, fmt.Errorf("row %d refers to resource %d", row, f[colResource].Num(k)))
 	}
-	if s.Scope, ok = a.scope(int(f[colScope].Num(row)) + r.g.meta.ScopeBase); !ok { //nolint:gosec // checked
-		return r.g.b.corrupt(fileSpans, fmt.Errorf("row %d refers to scope %d", r.g.row+row, f[colScope].Num(row)))
+	if s.Scope, ok = a.scope(int(f[colScope].Num(k)) + r.g.meta.ScopeBase); !ok { //nolint:gosec // checked
+		return r.g.b.corrupt(fileSpans, fmt.Errorf("row %d refers to scope %d", row, f[colScope].Num(k)))
 	}
-	if s.Attrs, err = r.attrs.of(row); err != nil {
+	var err error
+	if s.Attrs, err = r.attrs.of(k); err != nil {
 		return err
 	}
-	if err := r.readEvents(row, &s); err != nil {
+	if err := r.readEvents(k, s); err != nil {
 		return err
 	}
-	if err := r.readLinks(row, &s); err != nil {
-		return err
-	}
-	a.dst.Spans = append(a.dst.Spans, s)
-	return nil
+	return r.readLinks(k, s)
 }
 
-func (r *spanReader) readEvents(row int, s *store.Span) error {
-	for c := r.events.offsets[row]; c < r.events.offsets[row+1]; c++ {
+func (r *spanReader) readEvents(k int, s *store.Span) error {
+	for c := r.events.offsets[k]; c < r.events.offsets[k+1]; c++ {
 		f, attrs, at := r.events.at(c)
 		e := store.Event{
 			TimeNano: s.StartNano + f[colEventOffset].Num(at), Name: f[colEventName].Str(at),
@@ -209,8 +244,8 @@ func (r *spanReader) readEvents(row int, s *store.Span) error {
 	return nil
 }
 
-func (r *spanReader) readLinks(row int, s *store.Span) error {
-	for c := r.links.offsets[row]; c < r.links.offsets[row+1]; c++ {
+func (r *spanReader) readLinks(k int, s *store.Span) error {
+	for c := r.links.offsets[k]; c < r.links.offsets[k+1]; c++ {
 		f, attrs, at := r.links.at(c)
 		l := store.Link{
 			TraceID: spanid.TraceID([]byte(f[colLinkTraceID].Str(at))), SpanID: spanid.SpanID([]byte(f[colLinkSpanID].Str(at))),

@@ -2,10 +2,13 @@ package column
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/bramble-tracing/bramble/internal/store"
 )
 
 // newCompressor returns a zstd encoder for whole pages. Level is zstd's (1 or 3).
@@ -24,30 +27,50 @@ func newCompressor(level int) (*zstd.Encoder, error) {
 
 // Decompressor undoes page compression. It is safe for concurrent use; Close it after the last file that uses it.
 type Decompressor struct {
-	zstd *zstd.Decoder
-	pool sync.Pool // of *[]byte, for stored and raw pages
+	zstd  *zstd.Decoder
+	pools [maxPooledBits - minPooledBits + 1]sync.Pool // of *[]byte, for stored and raw pages, by size
+	nums  sync.Pool                                    // of *[]uint64, for what is decoded on the way
 }
 
-// maxPooled is the largest buffer that is kept for the next page.
-const maxPooled = 1 << 20
+// Buffers that are kept for the next page have 4 KiB to 1 MiB, in powers of two.
+const (
+	minPooledBits = 12
+	maxPooledBits = 20
+)
 
 // maxUnsized is the largest page whose frame need not tell its size: the encoder leaves it out below 256 bytes.
 const maxUnsized = 64 << 10
 
 // buffer returns a buffer of n bytes with any contents.
 func (d *Decompressor) buffer(n int) []byte {
-	if b, ok := d.pool.Get().(*[]byte); ok && cap(*b) >= n {
+	if n > 1<<maxPooledBits {
+		return make([]byte, n)
+	}
+	size := max(minPooledBits, bits.Len(uint(max(n, 1)-1)))
+	if b, ok := d.pools[size-minPooledBits].Get().(*[]byte); ok {
 		return (*b)[:n]
 	}
-	return make([]byte, n, max(n, 16<<10))
+	return make([]byte, n, 1<<size)
 }
 
-// free gives a buffer back.
+// free gives a buffer back as a whole.
 func (d *Decompressor) free(b []byte) {
-	if c := cap(b); c > 0 && c <= maxPooled {
-		d.pool.Put(&b)
+	c := cap(b)
+	if c&(c-1) != 0 || c < 1<<minPooledBits || c > 1<<maxPooledBits {
+		return
 	}
+	d.pools[bits.TrailingZeros(uint(c))-minPooledBits].Put(&b)
 }
+
+// numbers returns an empty slice with room for n numbers.
+func (d *Decompressor) numbers(n int) []uint64 {
+	if s, ok := d.nums.Get().(*[]uint64); ok && cap(*s) >= n {
+		return (*s)[:0]
+	}
+	return make([]uint64, 0, max(n, store.GranuleRows))
+}
+
+func (d *Decompressor) freeNumbers(s []uint64) { d.nums.Put(&s) }
 
 // NewDecompressor returns a decompressor for up to concurrency pages at a time; more wait.
 func NewDecompressor(concurrency int) (*Decompressor, error) {
@@ -64,14 +87,8 @@ func NewDecompressor(concurrency int) (*Decompressor, error) {
 // Close frees the decoder.
 func (d *Decompressor) Close() { d.zstd.Close() }
 
-// decode returns the raw bytes of a stored page, which are src itself if it is not compressed and a buffer otherwise.
-func (d *Decompressor) decode(codec Codec, src []byte, raw int) ([]byte, error) {
-	if codec == Uncompressed {
-		if len(src) != raw {
-			return nil, fmt.Errorf("page has %d bytes, its header says %d", len(src), raw)
-		}
-		return src, nil
-	}
+// decompress returns the contents of a zstd frame, which are as many bytes as given, in a buffer to be freed.
+func (d *Decompressor) decompress(src []byte, raw int) ([]byte, error) {
 	// The page's checksum covers the frame and not the page header, so memory is taken on the frame's word.
 	var frame zstd.Header
 	if err := frame.Decode(src); err != nil {
@@ -80,14 +97,16 @@ func (d *Decompressor) decode(codec Codec, src []byte, raw int) ([]byte, error) 
 	if frame.HasFCS && frame.FrameContentSize != uint64(raw) || !frame.HasFCS && raw > maxUnsized { //nolint:gosec // not negative
 		return nil, fmt.Errorf("page has %d bytes, its header says %d", frame.FrameContentSize, raw)
 	}
-	out, err := d.zstd.DecodeAll(src, d.buffer(raw)[:0:raw])
+	buf := d.buffer(raw)
+	out, err := d.zstd.DecodeAll(src, buf[:0:raw])
+	if err == nil && len(out) != raw {
+		err = fmt.Errorf("it has %d bytes, its header says %d", len(out), raw)
+	}
 	if err != nil {
+		d.free(buf)
 		return nil, fmt.Errorf("decompress page: %w", err)
 	}
-	if len(out) != raw {
-		return nil, fmt.Errorf("page has %d bytes, its header says %d", len(out), raw)
-	}
-	return out, nil
+	return buf, nil
 }
 
 // storedFrame writes a zstd frame (RFC 8878, 3.1.1) that holds fewer than 256 bytes as they are, for the levels of a
@@ -101,7 +120,7 @@ func storedFrame(dst, src []byte) []byte {
 
 // Unpack returns the raw bytes, which must be as many as given, of a zstd frame, in memory of their own.
 func (d *Decompressor) Unpack(frame []byte, raw int) ([]byte, error) {
-	b, err := d.decode(Zstd, frame, raw)
+	b, err := d.decompress(frame, raw)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,11 @@ var errDelta = errors.New("delta-encoded values are malformed")
 // readDelta appends the n numbers of a DELTA_BINARY_PACKED sequence (Parquet, Encodings.md) to dst and returns what
 // follows them in src.
 func readDelta(dst []uint64, src []byte, n int) ([]uint64, []byte, error) {
+	return readDeltaHead(dst, src, n, n)
+}
+
+// readDeltaHead is readDelta for the first m of the n numbers. The others are passed over.
+func readDeltaHead(dst []uint64, src []byte, n, m int) ([]uint64, []byte, error) {
 	var head [3]uint64 // values per block, miniblocks per block, number of values
 	for i := range head {
 		v, k := binary.Uvarint(src)
@@ -28,8 +33,11 @@ func readDelta(dst []uint64, src []byte, n int) ([]uint64, []byte, error) {
 		return dst, src, nil
 	}
 	last := uint64(first)
-	dst = append(dst, last)
+	if m > 0 {
+		dst = append(dst, last)
+	}
 	minis, perMini := int(head[1]), int(head[0]/head[1])
+	wanted := m - 1
 	for left := n - 1; left > 0; {
 		minDelta, k := binary.Varint(src)
 		if k <= 0 || len(src)-k < minis {
@@ -45,12 +53,12 @@ func readDelta(dst []uint64, src []byte, n int) ([]uint64, []byte, error) {
 			if w > 64 || len(src) < size {
 				return nil, nil, errDelta
 			}
-			take := min(left, perMini)
-			for i := range take {
+			for i := range min(left, perMini, wanted) {
 				last += uint64(minDelta) + unpackBits(src[:size], i*int(w), int(w))
 				dst = append(dst, last)
 			}
-			left -= take
+			left -= min(left, perMini)
+			wanted -= perMini
 			src = src[size:]
 		}
 	}

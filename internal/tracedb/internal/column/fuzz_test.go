@@ -41,6 +41,8 @@ func readAll(f *File) error {
 				n := min(store.GranuleRows, f.GroupRows(g)-first)
 				_, err := f.Bounds(g, col, first, n)
 				errs = append(errs, err)
+				_, err = f.Pick(g, col, first, n, []uint16{uint16(n / 2)}, dict)
+				errs = append(errs, err)
 				v, err := f.Granule(g, col, first, n, dict)
 				errs = append(errs, err)
 				if err != nil {
@@ -194,6 +196,7 @@ func FuzzPage(f *testing.F) {
 			f.Add(uint8(typ), uint8(enc), false, uint16(3), []byte{0x80, 1, 4, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0})
 		}
 	}
+	file := &File{unzip: &Decompressor{}}
 	f.Fuzz(func(t *testing.T, typ, enc uint8, optional bool, rows uint16, data []byte) {
 		spec := Spec{Type: Type(typ % 6), Width: 8, Optional: optional}
 		n := int(rows) % (store.GranuleRows + 1)
@@ -205,10 +208,29 @@ func FuzzPage(f *testing.F) {
 			v.Dict = nil
 		}
 		text, err := v.decodePage(nil, data, 0, n, Encoding(enc), &spec)
-		if err != nil {
-			return
+		want := make([]uint16, 0, 3)
+		for _, row := range []int{0, n / 3, n - 1} {
+			if row >= 0 && row < n && (len(want) == 0 || row > int(want[len(want)-1])) {
+				want = append(want, uint16(row))
+			}
 		}
+		picked := *v
+		picked.Rows, picked.count, picked.Codes, picked.Nums, picked.ends = len(want), 0, nil, nil, nil
+		if optional {
+			picked.Present = new(Presence)
+		}
+		p := picker{f: file, v: &picked, spec: &spec, chunk: &chunk{encoding: Encoding(enc)}}
+		pickErr := p.decode(data, 0, 0, n, want)
+		if err != nil {
+			return // Picking need not notice.
+		}
+		require.NoError(t, pickErr)
+		if optional {
+			picked.Present.rank()
+		}
+		picked.finish(p.text, spec.Type)
 		v.finish(text, spec.Type)
+		requirePicked(t, want, v, &picked, "column")
 		for r := range n {
 			if i := v.Index(r); i >= 0 {
 				v.Value(i)

@@ -22,30 +22,48 @@ type header struct {
 	encoding Encoding
 }
 
-// readPage reads a page, checks its sum and returns its raw bytes, which the caller frees when it has decoded them.
-func (f *File) readPage(c *chunk, off int64, size int) (h header, raw []byte, err error) {
+// page is a page in memory.
+type page struct {
+	header
+	raw []byte // its bytes, decompressed
+	buf []byte // the buffer that they are in
+}
+
+// readPage reads a page, checks its sum and decompresses it. The caller gives it to freePage when it has decoded it.
+func (f *File) readPage(c *chunk, off int64, size int) (p page, err error) {
 	buf := f.unzip.buffer(size)
-	if c.codec != Uncompressed {
-		defer f.unzip.free(buf)
-	}
+	defer func() {
+		if err != nil || c.codec != Uncompressed {
+			f.unzip.free(buf)
+		}
+	}()
 	if err := ReadFull(f.r, f.name, buf, off); err != nil {
-		return h, nil, err
+		return p, err
 	}
 	h, n, err := parseHeader(buf)
 	if err != nil {
-		return h, nil, f.corrupt(off, err)
+		return p, f.corrupt(off, err)
 	}
 	if h.stored != size-n {
-		return h, nil, f.corrupt(off, fmt.Errorf("%w: %d bytes, the header says %d", errHeader, size-n, h.stored))
+		return p, f.corrupt(off, fmt.Errorf("%w: %d bytes, the header says %d", errHeader, size-n, h.stored))
 	}
 	if crc := crc32.ChecksumIEEE(buf[n:]); crc != h.crc {
-		return h, nil, f.corrupt(off, fmt.Errorf("checksum of the page is %08x, want %08x", crc, h.crc))
+		return p, f.corrupt(off, fmt.Errorf("checksum of the page is %08x, want %08x", crc, h.crc))
 	}
-	if raw, err = f.unzip.decode(c.codec, buf[n:], h.raw); err != nil {
-		return h, nil, f.corrupt(off, err)
+	if c.codec == Uncompressed {
+		if h.raw != h.stored {
+			return p, f.corrupt(off, fmt.Errorf("page has %d bytes, its header says %d", h.stored, h.raw))
+		}
+		return page{h, buf[n:], buf}, nil
 	}
-	return h, raw, nil
+	raw, err := f.unzip.decompress(buf[n:], h.raw)
+	if err != nil {
+		return p, f.corrupt(off, err)
+	}
+	return page{h, raw, raw}, nil
 }
+
+func (f *File) freePage(p page) { f.unzip.free(p.buf) }
 
 func parseHeader(b []byte) (h header, n int, err error) {
 	r := thriftReader{b: b}
@@ -90,21 +108,21 @@ func parseHeader(b []byte) (h header, n int, err error) {
 // Dict reads the dictionary of a column chunk that has one.
 func (f *File) Dict(gi, col int) (*Dict, error) {
 	c := &f.groups[gi].chunks[col]
-	h, raw, err := f.readPage(c, c.dictOffset, int(c.dataOffset-c.dictOffset))
+	p, err := f.readPage(c, c.dictOffset, int(c.dataOffset-c.dictOffset))
 	if err != nil {
 		return nil, err
 	}
-	if !h.dict || h.encoding != Plain || h.values > maxDictValues {
+	defer f.freePage(p)
+	if !p.dict || p.encoding != Plain || p.values > maxDictValues {
 		return nil, f.corrupt(c.dictOffset, errHeader)
 	}
 	spec := &f.specs[col]
 	v := Values{typ: spec.Value, width: spec.Width}
-	if err := v.decodePlain(raw, h.values, spec.Type); err != nil {
+	if err := v.decodePlain(p.raw, p.values, spec.Type); err != nil {
 		return nil, f.corrupt(c.dictOffset, fmt.Errorf("dictionary of column %q: %w", spec.Name, err))
 	}
-	v.finish(raw, spec.Type)
-	f.unzip.free(raw)
-	d := &Dict{Values: make([]store.Value, h.values), bytes: int64(32*h.values + len(raw))}
+	v.finish(p.raw, spec.Type)
+	d := &Dict{Values: make([]store.Value, p.values), bytes: int64(32*p.values + len(p.raw))}
 	for i := range d.Values {
 		d.Values[i] = v.Value(i)
 	}
@@ -114,53 +132,83 @@ func (f *File) Dict(gi, col int) (*Dict, error) {
 // Granule reads the values of the rows [first, first+rows) of a row group, at most a granule. dict is the chunk's
 // dictionary if it has one.
 func (f *File) Granule(gi, col, first, rows int, dict *Dict) (*Values, error) {
-	c := &f.groups[gi].chunks[col]
-	spec := &f.specs[col]
-	v := &Values{Rows: rows, typ: spec.Value, width: spec.Width, Dict: dict}
+	v, err := f.newValues(gi, col, rows, dict)
+	if err != nil || f.Empty(gi, col) && v.Present != nil {
+		return v, err
+	}
+	pages, err := f.granulePages(gi, col, first, rows)
+	if err != nil {
+		return nil, err
+	}
+	c, spec := &f.groups[gi].chunks[col], &f.specs[col]
+	var text []byte
+	for i := range pages {
+		p, err := f.dataPage(c, &pages[i])
+		if err != nil {
+			return nil, err
+		}
+		if text, err = v.decodePage(text, p.raw, pages[i].firstRow-first, p.values, c.encoding, spec); err != nil {
+			return nil, f.corrupt(pages[i].offset, fmt.Errorf("page of column %q: %w", spec.Name, err))
+		}
+		if i == 0 && spec.Type == Fixed {
+			defer f.freePage(p) // The text is the page itself.
+			continue
+		}
+		f.freePage(p)
+	}
+	v.finish(text, spec.Type)
+	return v, nil
+}
+
+// newValues returns values for some rows of a granule, without any yet.
+func (f *File) newValues(gi, col, rows int, dict *Dict) (*Values, error) {
+	c, spec := &f.groups[gi].chunks[col], &f.specs[col]
+	v := &Values{Rows: rows, typ: spec.Value, width: spec.Width}
 	if spec.Optional {
 		v.Present = new(Presence)
+		if f.Empty(gi, col) {
+			return v, nil
+		}
 	}
-	if f.Empty(gi, col) && spec.Optional {
-		v.Dict = nil
-		return v, nil
+	if c.encoding == Dictionary {
+		if v.Dict = dict; dict == nil {
+			return nil, fmt.Errorf("read column %q of %s: its dictionary is missing", spec.Name, f.name)
+		}
 	}
-	if c.encoding != Dictionary {
-		v.Dict = nil
-	} else if dict == nil {
-		return nil, fmt.Errorf("read column %q of %s: its dictionary is missing", spec.Name, f.name)
-	}
+	return v, nil
+}
+
+// granulePages returns the pages that hold the rows [first, first+rows), and no others.
+func (f *File) granulePages(gi, col, first, rows int) ([]pageRef, error) {
 	pages, err := f.pagesOf(gi, col, first, rows)
 	if err != nil {
 		return nil, err
 	}
-	var text []byte
 	at := first
 	for i := range pages {
 		p := &pages[i]
 		if p.firstRow != at || p.firstRow+p.rows > first+rows {
-			return nil, f.corrupt(p.offset, fmt.Errorf("page of column %q crosses a granule's border", spec.Name))
-		}
-		h, raw, err := f.readPage(c, p.offset, p.size)
-		if err != nil {
-			return nil, err
-		}
-		if h.dict || h.values != p.rows || h.encoding != c.encoding {
-			return nil, f.corrupt(p.offset, errHeader)
-		}
-		if text, err = v.decodePage(text, raw, at-first, p.rows, c.encoding, spec); err != nil {
-			return nil, f.corrupt(p.offset, fmt.Errorf("page of column %q: %w", spec.Name, err))
+			return nil, f.corrupt(p.offset, fmt.Errorf("page of column %q crosses a granule's border", f.specs[col].Name))
 		}
 		at += p.rows
-		// The text of fixed-width values is the page itself.
-		if spec.Type != Fixed {
-			f.unzip.free(raw)
-		}
 	}
 	if at != first+rows {
-		return nil, f.corrupt(f.layout.IndexOffset, fmt.Errorf("column %q has no page for row %d", spec.Name, at))
+		return nil, f.corrupt(f.layout.IndexOffset, fmt.Errorf("column %q has no page for row %d", f.specs[col].Name, at))
 	}
-	v.finish(text, spec.Type)
-	return v, nil
+	return pages, nil
+}
+
+// dataPage reads a data page, which must be what the page index says.
+func (f *File) dataPage(c *chunk, ref *pageRef) (page, error) {
+	p, err := f.readPage(c, ref.offset, ref.size)
+	if err != nil {
+		return p, err
+	}
+	if p.dict || p.values != ref.rows || p.encoding != c.encoding {
+		f.freePage(p)
+		return page{}, f.corrupt(ref.offset, errHeader)
+	}
+	return p, nil
 }
 
 var errPage = errors.New("values are malformed")
@@ -169,15 +217,14 @@ var errPage = errors.New("values are malformed")
 func (v *Values) decodePage(text, raw []byte, row, rows int, enc Encoding, spec *Spec) ([]byte, error) {
 	n := rows
 	if spec.Optional {
-		if len(raw) < 4 || uint64(binary.LittleEndian.Uint32(raw)) > uint64(len(raw)-4) {
-			return nil, errLevels
-		}
-		size := int(binary.LittleEndian.Uint32(raw))
-		if err := readLevels(v.Present, row, rows, raw[4:4+size]); err != nil {
+		levels, rest, err := splitLevels(raw)
+		if err != nil {
 			return nil, err
 		}
-		n = v.Present.rank() - v.count
-		raw = raw[4+size:]
+		if err := readLevels(v.Present, row, rows, levels); err != nil {
+			return nil, err
+		}
+		n, raw = v.Present.rank()-v.count, rest
 	}
 	v.count += n
 	var err error
@@ -211,6 +258,15 @@ func (v *Values) decodePage(text, raw []byte, row, rows int, enc Encoding, spec 
 		err = errPage
 	}
 	return text, err
+}
+
+// splitLevels divides a page into its definition levels and its values.
+func splitLevels(raw []byte) (levels, values []byte, err error) {
+	if len(raw) < 4 || uint64(binary.LittleEndian.Uint32(raw)) > uint64(len(raw)-4) {
+		return nil, nil, errLevels
+	}
+	end := 4 + int(binary.LittleEndian.Uint32(raw))
+	return raw[4:end], raw[end:], nil
 }
 
 func grow[T any](s []T, n int) []T {

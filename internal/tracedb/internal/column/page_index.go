@@ -244,6 +244,23 @@ func (f *File) pagesOf(gi, col, first, rows int) ([]pageRef, error) {
 	return pages[from:to], nil
 }
 
+// NoValues reports whether the page index says that none of the rows [first, first+rows) of a row group has a value.
+func (f *File) NoValues(gi, col, first, rows int) (bool, error) {
+	if f.Empty(gi, col) {
+		return true, nil
+	}
+	pages, err := f.pagesOf(gi, col, first, rows)
+	if err != nil {
+		return false, err
+	}
+	for i := range pages {
+		if !pages[i].allNull {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // Bounds is what is known about the values of some rows of a column.
 type Bounds struct {
 	// Empty: no row has a value.
