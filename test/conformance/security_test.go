@@ -14,8 +14,10 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -253,7 +255,28 @@ func deletion(t *testing.T, _ *world) {
 	require.Equal(t, http.StatusUnauthorized, del(b, cart, "Authorization", basicHeader("ada", "guess")))
 	require.Equal(t, http.StatusBadRequest, del(b, cart+"?start=1", me...))
 	require.Equal(t, http.StatusOK, b.Get("/api/traces/"+cart, me...).Status)
+	told := func(yes bool) { // what only that trace has, by each way to ask for it
+		t.Helper()
+		for _, ask := range [][2]string{
+			{"/api/traces/" + cart, "no bread"},
+			{"/api/v2/traces/" + cart, "no bread"},
+			{"/api/search?q=" + url.QueryEscape(`{ span.http.target = "/cart/1" }`), "GET /cart"},
+			{"/api/search?tags=" + url.QueryEscape("http.target=/cart/1"), "GET /cart"},
+			{"/api/search/tags", "labels"},
+			{"/api/v2/search/tags", "labels"},
+			{"/api/search/tag/http.target/values", "/cart/1"},
+			{"/api/v2/search/tag/event.exception.message/values", "no bread"},
+			{"/api/v2/search/tag/name/values", "GET /cart"},
+			{"/api/metrics/query_range?q=" + url.QueryEscape(`{} | rate() by (span.http.target)`), "/cart/1"},
+			{"/api/metrics/query?q=" + url.QueryEscape(`{} | count_over_time() by (name)`), "GET /cart"},
+		} {
+			r := b.Get(ask[0], me...)
+			require.Equal(t, yes, strings.Contains(string(r.Body), ask[1]), "%s: %s", ask[0], r.Body)
+		}
+	}
+	told(true)
 	require.Equal(t, http.StatusNoContent, del(b, cart, me...))
+	told(false)
 	require.Equal(t, http.StatusNotFound, del(b, cart, me...))
 	gone := func() {
 		t.Helper()
@@ -266,4 +289,5 @@ func deletion(t *testing.T, _ *world) {
 	b.Kill()
 	b.Restart()
 	gone()
+	told(false)
 }
