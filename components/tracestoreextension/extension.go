@@ -72,7 +72,7 @@ func (e *storeExtension) Start(ctx context.Context, _ component.Host) error {
 	e.db, e.release = value.(*tracedb.DB), release
 	e.logger.Info("Trace store is open", zap.String("directory", dir), zap.Int64("memory_bytes", memory),
 		zap.String("wal_sync", e.cfg.WAL.Sync), zap.Int("spans", e.db.Stats().Spans))
-	if err := errors.Join(e.registerMetrics(), e.tellVolume(dir)); err != nil {
+	if err := errors.Join(e.registerMetrics(e.db.Stats), e.tellVolume(dir)); err != nil {
 		return errors.Join(err, e.Shutdown(ctx))
 	}
 	return nil

@@ -2,6 +2,7 @@ package tracestoreextension
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,9 +17,11 @@ import (
 
 	"github.com/bramble-tracing/bramble/components/tracestoreextension/internal/metadata"
 	"github.com/bramble-tracing/bramble/components/tracestoreextension/internal/metadatatest"
+	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/procstate"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/testkit"
+	"github.com/bramble-tracing/bramble/internal/tracedb"
 )
 
 func config(dir string) *Config {
@@ -136,4 +139,59 @@ func TestMetrics(t *testing.T) {
 	metadatatest.AssertEqualTraceStoreSpans(t, tel, []metricdata.DataPoint[int64]{{Value: n}}, metricdatatest.IgnoreTimestamp())
 	metadatatest.AssertEqualTraceStoreMemoryLimit(t, tel, []metricdata.DataPoint[int64]{{Value: 32 * mib}}, metricdatatest.IgnoreTimestamp())
 	require.NoError(t, ext.Shutdown(context.Background()))
+}
+
+// numbers are the store's numbers that metrics publish, each a number of its own.
+var numbers = tracedb.Stats{
+	AppendedSpans: 1, LevelBytes: [tracedb.Levels]int64{2, 3, 4}, DoomedBytes: 5, Blocks: 6, BlocksWritten: 7, MergedSpans: 8, MergeFailures: 9,
+	MergeTime: 10 * time.Second, Merges: 11, CopiedSpans: 12, Corruptions: 13, Cuts: 14, DecidedTraces: 15, DeletedTraces: 16, DroppedBlocks: 17,
+	DroppedSpans: 18, FlushFailures: 19, FlushTime: 20 * time.Second, FreedBytes: 21, Heads: 22, KeptTraces: 23, Memory: memlimit.Usage{Limit: 24, Used: 25},
+	QuarantinedBytes: 26, Quarantined: 27, ReceivedBytes: 28, RefusedBatches: 29, Repaired: 30, ScrubbedBytes: 31, Spans: 32, WALLag: 33, WALBytes: 34,
+	WrittenBytes: 35,
+}
+
+// TestEveryMetric publishes numbers and compares what comes out: each is where it belongs, and none is missing.
+func TestEveryMetric(t *testing.T) {
+	tel := componenttest.NewTelemetry()
+	defer func() { require.NoError(t, tel.Shutdown(context.Background())) }()
+	ext := &storeExtension{settings: tel.NewTelemetrySettings()}
+	require.NoError(t, ext.registerMetrics(func() tracedb.Stats { return numbers }))
+	want := map[string]float64{
+		"appended_spans": 1, "block_size 0": 2, "block_size 1": 3, "block_size 2": 4, "block_size doomed": 5, "blocks": 6, "blocks_written": 7,
+		"compacted_spans": 8, "compaction_failures": 9, "compaction_time": 10, "compactions": 11, "copied_spans": 12, "corruptions": 13, "cut_heads": 14,
+		"decided_traces": 15, "deleted_traces": 16, "dropped_blocks": 17, "dropped_spans": 18, "flush_failures": 19, "flush_time": 20, "freed_size": 21,
+		"heads": 22, "kept_traces": 23, "memory_limit": 24, "memory_size": 25, "quarantine_size": 26, "quarantined_blocks": 27, "received_size": 28,
+		"refused_batches": 29, "repaired_blocks": 30, "scrubbed_size": 31, "spans": 32, "wal_lag": 33, "wal_size": 34, "written_size": 35,
+	}
+	var all metricdata.ResourceMetrics
+	require.NoError(t, tel.Reader.Collect(t.Context(), &all))
+	got := map[string]float64{}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			require.NotEmpty(t, m.Description)
+			name := strings.TrimPrefix(m.Name, "otelcol_trace_store_")
+			switch data := m.Data.(type) {
+			case metricdata.Sum[int64]:
+				points(got, name, data.DataPoints)
+			case metricdata.Gauge[int64]:
+				points(got, name, data.DataPoints)
+			case metricdata.Sum[float64]:
+				points(got, name, data.DataPoints)
+			default:
+				t.Fatalf("%s is a %T", m.Name, data)
+			}
+		}
+	}
+	require.Equal(t, want, got)
+	ext.telemetry.Shutdown()
+}
+
+func points[N int64 | float64](got map[string]float64, name string, list []metricdata.DataPoint[N]) {
+	for _, p := range list {
+		key := name
+		for _, a := range p.Attributes.ToSlice() {
+			key += " " + a.Value.AsString()
+		}
+		got[key] = float64(p.Value)
+	}
 }

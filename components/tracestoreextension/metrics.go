@@ -13,13 +13,13 @@ import (
 )
 
 // registerMetrics publishes the store's numbers. The meter provider is a new one after each reload.
-func (e *storeExtension) registerMetrics() (err error) {
+func (e *storeExtension) registerMetrics(stats func() tracedb.Stats) (err error) {
 	if e.telemetry, err = metadata.NewTelemetryBuilder(e.settings); err != nil {
 		return err
 	}
 	observe := func(f func(tracedb.Stats) int64) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(f(e.db.Stats()))
+			o.Observe(f(stats()))
 			return nil
 		}
 	}
@@ -29,7 +29,7 @@ func (e *storeExtension) registerMetrics() (err error) {
 		t.RegisterTraceStoreRefusedBatchesCallback(observe(func(s tracedb.Stats) int64 { return int64(s.RefusedBatches) })),
 		t.RegisterTraceStoreDroppedSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.DroppedSpans) })),
 		t.RegisterTraceStoreSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Spans) })),
-		t.RegisterTraceStoreBlockSizeCallback(e.observeBlocks),
+		t.RegisterTraceStoreBlockSizeCallback(observeBlocks(stats)),
 		t.RegisterTraceStoreReceivedSizeCallback(observe(func(s tracedb.Stats) int64 { return int64(s.ReceivedBytes) })),
 		t.RegisterTraceStoreWrittenSizeCallback(observe(func(s tracedb.Stats) int64 { return s.WrittenBytes })),
 		t.RegisterTraceStoreFreedSizeCallback(observe(func(s tracedb.Stats) int64 { return s.FreedBytes })),
@@ -38,6 +38,11 @@ func (e *storeExtension) registerMetrics() (err error) {
 		t.RegisterTraceStoreScrubbedSizeCallback(observe(func(s tracedb.Stats) int64 { return int64(s.ScrubbedBytes) })),
 		t.RegisterTraceStoreBlocksCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Blocks) })),
 		t.RegisterTraceStoreBlocksWrittenCallback(observe(func(s tracedb.Stats) int64 { return int64(s.BlocksWritten) })),
+		t.RegisterTraceStoreCutHeadsCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Cuts) })),
+		t.RegisterTraceStoreHeadsCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Heads) })),
+		t.RegisterTraceStoreDroppedBlocksCallback(observe(func(s tracedb.Stats) int64 { return int64(s.DroppedBlocks) })),
+		t.RegisterTraceStoreDeletedTracesCallback(observe(func(s tracedb.Stats) int64 { return int64(s.DeletedTraces) })),
+		t.RegisterTraceStoreCorruptionsCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Corruptions) })),
 		t.RegisterTraceStoreDecidedTracesCallback(observe(func(s tracedb.Stats) int64 { return int64(s.DecidedTraces) })),
 		t.RegisterTraceStoreKeptTracesCallback(observe(func(s tracedb.Stats) int64 { return int64(s.KeptTraces) })),
 		t.RegisterTraceStoreCompactionsCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Merges) })),
@@ -45,12 +50,12 @@ func (e *storeExtension) registerMetrics() (err error) {
 		t.RegisterTraceStoreCopiedSpansCallback(observe(func(s tracedb.Stats) int64 { return int64(s.CopiedSpans) })),
 		t.RegisterTraceStoreCompactionFailuresCallback(observe(func(s tracedb.Stats) int64 { return int64(s.MergeFailures) })),
 		t.RegisterTraceStoreCompactionTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
-			o.Observe(e.db.Stats().MergeTime.Seconds())
+			o.Observe(stats().MergeTime.Seconds())
 			return nil
 		}),
 		t.RegisterTraceStoreFlushFailuresCallback(observe(func(s tracedb.Stats) int64 { return int64(s.FlushFailures) })),
 		t.RegisterTraceStoreFlushTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
-			o.Observe(e.db.Stats().FlushTime.Seconds())
+			o.Observe(stats().FlushTime.Seconds())
 			return nil
 		}),
 		t.RegisterTraceStoreQuarantinedBlocksCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Quarantined) })),
@@ -62,11 +67,13 @@ func (e *storeExtension) registerMetrics() (err error) {
 }
 
 // observeBlocks reports the size of blocks by level.
-func (e *storeExtension) observeBlocks(_ context.Context, o metric.Int64Observer) error {
-	s := e.db.Stats()
-	for level, n := range s.LevelBytes {
-		o.Observe(n, metric.WithAttributes(attribute.String("level", strconv.Itoa(level))))
+func observeBlocks(stats func() tracedb.Stats) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		s := stats()
+		for level, n := range s.LevelBytes {
+			o.Observe(n, metric.WithAttributes(attribute.String("level", strconv.Itoa(level))))
+		}
+		o.Observe(s.DoomedBytes, metric.WithAttributes(attribute.String("level", "doomed")))
+		return nil
 	}
-	o.Observe(s.DoomedBytes, metric.WithAttributes(attribute.String("level", "doomed")))
-	return nil
 }

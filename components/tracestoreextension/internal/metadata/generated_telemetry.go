@@ -37,11 +37,16 @@ type TelemetryBuilder struct {
 	TraceStoreCompactionTime     metric.Float64ObservableCounter
 	TraceStoreCompactions        metric.Int64ObservableCounter
 	TraceStoreCopiedSpans        metric.Int64ObservableCounter
+	TraceStoreCorruptions        metric.Int64ObservableCounter
+	TraceStoreCutHeads           metric.Int64ObservableCounter
 	TraceStoreDecidedTraces      metric.Int64ObservableCounter
+	TraceStoreDeletedTraces      metric.Int64ObservableCounter
+	TraceStoreDroppedBlocks      metric.Int64ObservableCounter
 	TraceStoreDroppedSpans       metric.Int64ObservableCounter
 	TraceStoreFlushFailures      metric.Int64ObservableCounter
 	TraceStoreFlushTime          metric.Float64ObservableCounter
 	TraceStoreFreedSize          metric.Int64ObservableCounter
+	TraceStoreHeads              metric.Int64ObservableGauge
 	TraceStoreKeptTraces         metric.Int64ObservableCounter
 	TraceStoreMemoryLimit        metric.Int64ObservableGauge
 	TraceStoreMemorySize         metric.Int64ObservableGauge
@@ -203,12 +208,72 @@ func (builder *TelemetryBuilder) RegisterTraceStoreCopiedSpansCallback(cb metric
 	return nil
 }
 
+// RegisterTraceStoreCorruptionsCallback sets callback for observable TraceStoreCorruptions metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreCorruptionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreCorruptions, obs: o})
+		return nil
+	}, builder.TraceStoreCorruptions)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreCutHeadsCallback sets callback for observable TraceStoreCutHeads metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreCutHeadsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreCutHeads, obs: o})
+		return nil
+	}, builder.TraceStoreCutHeads)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterTraceStoreDecidedTracesCallback sets callback for observable TraceStoreDecidedTraces metric.
 func (builder *TelemetryBuilder) RegisterTraceStoreDecidedTracesCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		cb(ctx, &observerInt64{inst: builder.TraceStoreDecidedTraces, obs: o})
 		return nil
 	}, builder.TraceStoreDecidedTraces)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreDeletedTracesCallback sets callback for observable TraceStoreDeletedTraces metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreDeletedTracesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreDeletedTraces, obs: o})
+		return nil
+	}, builder.TraceStoreDeletedTraces)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreDroppedBlocksCallback sets callback for observable TraceStoreDroppedBlocks metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreDroppedBlocksCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreDroppedBlocks, obs: o})
+		return nil
+	}, builder.TraceStoreDroppedBlocks)
 	if err != nil {
 		return err
 	}
@@ -269,6 +334,21 @@ func (builder *TelemetryBuilder) RegisterTraceStoreFreedSizeCallback(cb metric.I
 		cb(ctx, &observerInt64{inst: builder.TraceStoreFreedSize, obs: o})
 		return nil
 	}, builder.TraceStoreFreedSize)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterTraceStoreHeadsCallback sets callback for observable TraceStoreHeads metric.
+func (builder *TelemetryBuilder) RegisterTraceStoreHeadsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.TraceStoreHeads, obs: o})
+		return nil
+	}, builder.TraceStoreHeads)
 	if err != nil {
 		return err
 	}
@@ -565,10 +645,34 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{span}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.TraceStoreCorruptions, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_corruptions",
+		metric.WithDescription("Places on disk that are not what was written and were skipped, in the log or in blocks. [Alpha]"),
+		metric.WithUnit("{place}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreCutHeads, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_cut_heads",
+		metric.WithDescription("Heads that were frozen to be written as blocks. [Alpha]"),
+		metric.WithUnit("{head}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.TraceStoreDecidedTraces, err = builder.meter.Int64ObservableCounter(
 		"otelcol_trace_store_decided_traces",
 		metric.WithDescription("Traces about which it was decided whether they outlive the recent window. [Alpha]"),
 		metric.WithUnit("{trace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreDeletedTraces, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_deleted_traces",
+		metric.WithDescription("Traces that were deleted on request. [Alpha]"),
+		metric.WithUnit("{trace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreDroppedBlocks, err = builder.meter.Int64ObservableCounter(
+		"otelcol_trace_store_dropped_blocks",
+		metric.WithDescription("Blocks that left the store because of age, size or free disk. [Alpha]"),
+		metric.WithUnit("{block}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.TraceStoreDroppedSpans, err = builder.meter.Int64ObservableCounter(
@@ -593,6 +697,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_trace_store_freed_size",
 		metric.WithDescription("Bytes of the log, of blocks and of quarantine that were removed from disk. [Alpha]"),
 		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.TraceStoreHeads, err = builder.meter.Int64ObservableGauge(
+		"otelcol_trace_store_heads",
+		metric.WithDescription("Heads in memory now, the one that takes new spans and those that wait to be written as blocks. [Alpha]"),
+		metric.WithUnit("{head}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.TraceStoreKeptTraces, err = builder.meter.Int64ObservableCounter(
