@@ -1,10 +1,15 @@
 package tracedb_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +82,87 @@ func TestUnknownFormatIsRefused(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.NoError(t, fsx.WriteFileAtomic(fsys, path, good))
 		open(t, tracedb.Options{FS: fsys}) // The refusal released the lock and changed nothing.
+	}
+}
+
+// summed returns JSON whose first line is the checksum of the rest, as manifest.json and meta.json have it.
+func summed(body []byte) []byte {
+	return append(fmt.Appendf(nil, "{\"crc32c\":\"%08x\",\n", crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))), body...)
+}
+
+// TestOtherVersions opens directories in which one kind of file is whole, but of a version to come. The error names the
+// file, the versions and what to do, nothing is changed, and the version that wrote it finds everything.
+func TestOtherVersions(t *testing.T) {
+	base := fsx.NewMem()
+	opts := tracedb.Options{FS: base, Dir: "data", WAL: tracedb.WALOptions{Sync: tracedb.SyncAlways}, Scrub: fastScrub}
+	db := open(t, opts)
+	g := testkit.NewGenerator(1)
+	want := fill(t, db, g, 2, 50)
+	b := g.Batch(50)
+	require.NoError(t, db.Append(t.Context(), b))
+	merge(want, b)
+	require.NoError(t, db.Close(t.Context()))
+	json := func(b []byte) []byte {
+		_, body, _ := bytes.Cut(b, []byte("\n"))
+		body = bytes.Replace(body, []byte(`"version":1`), []byte(`"version":2,"blocks":"elsewhere","row_groups":7`), 1)
+		return summed(body)
+	}
+	segment := func(b []byte) []byte {
+		b = bytes.Clone(b)
+		b[8] = 2
+		binary.LittleEndian.PutUint32(b[36:], crc32.Checksum(b[:36], crc32.MakeTable(crc32.Castagnoli)))
+		return b
+	}
+	for name, change := range map[string]func([]byte) []byte{
+		"format.json":   func(b []byte) []byte { return bytes.Replace(b, []byte(`"version":1`), []byte(`"version":2`), 1) },
+		"manifest.json": json,
+		"meta":          json, // and its copy
+		"wal":           segment,
+		"no manifest":   json, // but meta.json of another version
+	} {
+		t.Run(name, func(t *testing.T) {
+			again := opts
+			fsys := base.CrashClone(rand.New(rand.NewPCG(1, 1)))
+			again.FS = fsys
+			before := map[string][]byte{}
+			changed := 0
+			for _, path := range files(t, fsys, "data") {
+				data, err := fsx.ReadFile(fsys, path)
+				require.NoError(t, err)
+				before[path] = data
+				if name == "no manifest" && filepath.Base(path) == "manifest.json" {
+					require.NoError(t, fsys.Remove(path))
+					continue
+				}
+				if !strings.Contains(path, name) && (name != "no manifest" || !strings.Contains(path, "meta")) {
+					continue
+				}
+				require.NoError(t, fsx.WriteFileAtomic(fsys, path, change(data)))
+				changed++
+			}
+			require.Positive(t, changed)
+			find := func() map[string][]byte {
+				out := map[string][]byte{}
+				for _, path := range files(t, fsys, "data") {
+					data, err := fsx.ReadFile(fsys, path)
+					require.NoError(t, err)
+					out[path] = data
+				}
+				return out
+			}
+			was := find()
+			_, err := tracedb.Open(t.Context(), again)
+			require.ErrorContains(t, err, "version 2")
+			require.ErrorContains(t, err, "1")
+			require.ErrorContains(t, err, "use the version that wrote it")
+			require.ErrorContains(t, err, map[string]string{"meta": "meta.json", "no manifest": "meta.json", "wal": "data/wal/"}[name])
+			require.Equal(t, was, find(), "nothing is changed")
+			for path, data := range before {
+				require.NoError(t, fsx.WriteFileAtomic(fsys, path, data))
+			}
+			got, _ := everything(t, open(t, again))
+			storetest.RequireSameSpans(t, want, got)
+		})
 	}
 }
 

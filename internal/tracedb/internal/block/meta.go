@@ -163,12 +163,19 @@ func decodeMeta(b []byte) (*Meta, error) {
 	if want := fmt.Sprintf(metaHead, crc32.Checksum(body, column.Castagnoli)); string(b[:metaHeadLen]) != want {
 		return nil, errors.New("its checksum is wrong")
 	}
-	m := &Meta{}
-	if err := json.Unmarshal(append([]byte{'{'}, body...), m); err != nil {
+	text := append([]byte{'{'}, body...)
+	var v struct { // First: in another version the rest may be of other types.
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(text, &v); err != nil {
 		return nil, fmt.Errorf("parse it: %w", err)
 	}
-	if m.Version != Version {
-		return nil, fmt.Errorf("%w %d: this program reads version %d", ErrVersion, m.Version, Version)
+	if v.Version != Version {
+		return nil, fmt.Errorf("%w %d: this program reads version %d, use the version that wrote it", ErrVersion, v.Version, Version)
+	}
+	m := &Meta{}
+	if err := json.Unmarshal(text, m); err != nil {
+		return nil, fmt.Errorf("parse it: %w", err)
 	}
 	return m, m.check()
 }
