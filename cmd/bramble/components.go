@@ -49,7 +49,7 @@ import (
 	probabilisticsamplerprocessor "github.com/open-telemetry/opentelemetry-collector-contrib/processor/probabilisticsamplerprocessor"
 	otlpreceiver "github.com/bramble-tracing/bramble/components/otlpreceiver"
 	jaegerreceiver "github.com/bramble-tracing/bramble/components/jaegerreceiver"
-	zipkinreceiver "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/zipkinreceiver"
+	zipkinreceiver "github.com/bramble-tracing/bramble/components/zipkinreceiver"
 )
 
 type aliasProvider interface{ DeprecatedAlias() component.Type }
@@ -109,7 +109,7 @@ func components() (otelcol.Factories, error) {
 	factories.ReceiverModules = makeModulesMap(factories.Receivers, map[component.Type]string{
 		otlpreceiver.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
 		jaegerreceiver.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
-		zipkinreceiver.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/zipkinreceiver v0.158.0",
+		zipkinreceiver.NewFactory().Type(): "github.com/bramble-tracing/bramble v0.0.0",
 	})
 
 	factories.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](

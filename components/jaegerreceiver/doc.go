@@ -1,5 +1,6 @@
-// Package jaegerreceiver is the Collector's jaeger receiver with listeners of its own for the Thrift protocols. Type and
-// configuration are contrib's, and so is gRPC, which contrib's receiver serves inside this one.
+// Package jaegerreceiver is the Collector's jaeger receiver with listeners of its own. Type, configuration and the
+// translation of spans are contrib's. The ports of gRPC and of Thrift over HTTP stay open while the configuration is
+// reloaded (keptport).
 //
 // Contrib's UDP listeners (0.158.0) end the process by a panic when they get an empty packet or a call of the agent's
 // method for Zipkin spans, and UDP lets anybody who reaches the port send one. And Thrift, as contrib uses it, takes

@@ -19,6 +19,6 @@ func NewFactory() receiver.Factory {
 	)
 }
 
-func createTraces(ctx context.Context, set receiver.Settings, cfg component.Config, next consumer.Traces) (receiver.Traces, error) {
-	return newJaegerReceiver(ctx, set, cfg.(*Config), next)
+func createTraces(_ context.Context, set receiver.Settings, cfg component.Config, next consumer.Traces) (receiver.Traces, error) {
+	return newJaegerReceiver(set, cfg.(*Config), next)
 }

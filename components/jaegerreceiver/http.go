@@ -39,7 +39,8 @@ func newHTTPServer(set receiver.Settings, cfg confighttp.ServerConfig, next cons
 
 func (s *httpServer) start(ctx context.Context, host component.Host) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /api/traces", s.post)
+	mux.HandleFunc("POST "+batchPath, s.post)
+	mux.HandleFunc("/", elsewhere)
 	server, err := s.config.ToServer(ctx, host.GetExtensions(), s.settings.TelemetrySettings, mux)
 	if err != nil {
 		return fmt.Errorf("protocols::thrift_http: %w", err)
@@ -59,12 +60,27 @@ func (s *httpServer) start(ctx context.Context, host component.Host) error {
 }
 
 // stop answers the requests that have begun and returns; the port and its connections stay for the receiver after a
-// reload. It does nothing before start.
+// reload. It does nothing before start and the second time.
 func (s *httpServer) stop(ctx context.Context) error {
 	if s.serving == nil {
 		return nil
 	}
-	return s.serving.Stop(ctx)
+	serving := s.serving
+	s.serving = nil
+	return serving.Stop(ctx)
+}
+
+// batchPath is where Jaeger's clients send to.
+const batchPath = "/api/traces"
+
+// elsewhere answers what is not for post.
+func elsewhere(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == batchPath {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "spans are sent here by POST, in Thrift; the port of the query API (16686) answers for traces", http.StatusMethodNotAllowed)
+		return
+	}
+	http.Error(w, "spans are sent by POST "+batchPath+", in Thrift; the port of the query API (16686) answers for traces", http.StatusNotFound)
 }
 
 // post stores a batch: 202 when the pipeline has it, 4xx when it never will, 503 when it may later.

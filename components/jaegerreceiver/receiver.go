@@ -8,7 +8,6 @@ import (
 	"github.com/apache/thrift/lib/go/thrift"
 	contrib "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/jaegerreceiver"
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/receiver"
@@ -16,27 +15,22 @@ import (
 	"github.com/bramble-tracing/bramble/components/jaegerreceiver/internal/metadata"
 )
 
-// jaegerReceiver joins contrib's receiver for gRPC with listeners of its own for the Thrift protocols.
+// jaegerReceiver is what listens for the protocols that are configured.
 type jaegerReceiver struct {
-	grpc      receiver.Traces // nil without gRPC
-	http      *httpServer     // nil without Thrift over HTTP
-	listeners []*listener     // UDP
+	grpc      *grpcServer // nil without gRPC
+	http      *httpServer // nil without Thrift over HTTP
+	listeners []*listener // UDP
 	telemetry *metadata.TelemetryBuilder
 }
 
-func newJaegerReceiver(ctx context.Context, set receiver.Settings, cfg *Config, next consumer.Traces) (*jaegerReceiver, error) {
+func newJaegerReceiver(set receiver.Settings, cfg *Config, next consumer.Traces) (*jaegerReceiver, error) {
 	telemetry, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, err
 	}
 	r := &jaegerReceiver{telemetry: telemetry}
 	if cfg.Protocols.GRPC.HasValue() {
-		grpc := cfg.Config
-		grpc.Protocols.ThriftHTTP = configoptional.None[confighttp.ServerConfig]()
-		grpc.Protocols.ThriftBinaryUDP = configoptional.None[contrib.ProtocolUDP]()
-		grpc.Protocols.ThriftCompactUDP = configoptional.None[contrib.ProtocolUDP]()
-		factory := contrib.NewFactory()
-		if r.grpc, err = factory.CreateTraces(ctx, set, &grpc, next); err != nil {
+		if r.grpc, err = newGRPCServer(set, cfg.Protocols.GRPC.Get(), next); err != nil {
 			return nil, err
 		}
 	}
@@ -77,7 +71,7 @@ func (r *jaegerReceiver) Start(ctx context.Context, host component.Host) error {
 		}
 	}
 	if r.grpc != nil {
-		return r.grpc.Start(ctx, host)
+		return r.grpc.start(ctx, host)
 	}
 	return nil
 }
@@ -92,7 +86,7 @@ func (r *jaegerReceiver) Shutdown(ctx context.Context) error {
 		errs = append(errs, r.http.stop(ctx))
 	}
 	if r.grpc != nil {
-		errs = append(errs, r.grpc.Shutdown(ctx))
+		errs = append(errs, r.grpc.stop(ctx))
 	}
 	r.telemetry.Shutdown()
 	return errors.Join(errs...)

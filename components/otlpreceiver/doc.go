@@ -8,7 +8,7 @@
 //
 // Over gRPC the server is a new one, because its interceptors and telemetry cannot be changed: clients are told by GOAWAY
 // to open another connection, calls that have begun are finished, and the new connection waits in the kernel's queue
-// until the next server takes it (keptport.Listen).
+// until the next server takes it (keptport.ServeGRPC).
 //
 // One receiver serves all signals of a configuration. It is started and stopped with the first of them.
 //

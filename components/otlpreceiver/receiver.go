@@ -33,7 +33,7 @@ type otlpReceiver struct {
 
 	mu      sync.Mutex
 	stopped bool
-	grpc    *grpcServer // nil unless it serves
+	grpc    *keptport.GRPCServing // nil unless it serves
 	http    *keptport.Serving
 
 	hostsMu sync.Mutex       // apart from mu, which is held while servers end: they may have something to tell
@@ -76,14 +76,15 @@ func (r *otlpReceiver) Start(ctx context.Context, host component.Host) error {
 }
 
 func (r *otlpReceiver) startGRPC(ctx context.Context, host component.Host) error {
-	s, err := newGRPCServer(ctx, host, r.set, r.cfg.Protocols.GRPC.Get(), r.fatal)
+	var err error
+	r.grpc, err = keptport.ServeGRPC(ctx, &keptport.GRPC{
+		Owner: "receiver " + r.set.ID.String(), Config: r.cfg.Protocols.GRPC.Get(), Extensions: host.GetExtensions(), Telemetry: r.set.TelemetrySettings,
+		Register: r.registerGRPC, Failed: r.fatal,
+	})
 	if err != nil {
 		return err
 	}
-	r.registerGRPC(s.server)
-	s.start()
-	r.grpc = s
-	r.set.Logger.Info("OTLP over gRPC is listening", zap.Stringer("endpoint", s.listener.Addr()))
+	r.set.Logger.Info("OTLP over gRPC is listening", zap.Stringer("endpoint", r.grpc.Addr()))
 	return nil
 }
 
@@ -139,7 +140,7 @@ func (r *otlpReceiver) stop(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var grpcErr, httpErr error
 	if r.grpc != nil {
-		wg.Go(func() { grpcErr = r.grpc.stop(ctx) })
+		wg.Go(func() { grpcErr = r.grpc.Stop(ctx) })
 	}
 	if r.http != nil {
 		wg.Go(func() { httpErr = r.http.Stop(ctx) })

@@ -7,6 +7,7 @@
 //   - Listen gives a socket that stays open, as a turn: closing the turn ends Accept and leaves the socket. Until the next
 //     turn, connections wait in the kernel's queue. It is for servers that can tell their clients to go elsewhere before
 //     they close a connection, as gRPC can (GOAWAY).
+//   - ServeGRPC serves gRPC that way.
 //   - ServeHTTP does more: the server itself stays, with its connections, and only its handler changes. Requests that
 //     arrive between two handlers wait for the next one.
 //

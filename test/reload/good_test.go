@@ -24,7 +24,7 @@ import (
 )
 
 // TestGoodReloads edits again and again under 10,000 spans/s, over gRPC and over HTTP at the same time. No connection is
-// refused and no SDK gives up a span, although Go's does over HTTP for every refused or broken connection. It prints how
+// refused, at Zipkin's and Jaeger's ports neither, and no SDK gives up a span, although Go's does over HTTP for every refused or broken connection. It prints how
 // long an edit takes to have effect and how long a client was kept waiting.
 func TestGoodReloads(t *testing.T) {
 	reloads, rate := 8, 2000
@@ -33,8 +33,13 @@ func TestGoodReloads(t *testing.T) {
 	}
 	s := start(t)
 	grpcLoad, httpLoad := startLoad(t, s.Bramble, "grpc", rate), startLoad(t, s.Bramble, "http", rate)
-	gap, gapHTTP := watchPort(t, s.GRPC()), watchPort(t, s.HTTP())
-	slowest := watchAnswers(t, s.HTTP())
+	zipkin := s.Addr("receivers::zipkin")
+	var watched []func() ([]time.Duration, int)
+	for _, addr := range []string{s.GRPC(), s.HTTP(), zipkin, s.Addr("receivers::jaeger::protocols::grpc"), s.Addr("receivers::jaeger::protocols::thrift_http")} {
+		watched = append(watched, watchPort(t, addr))
+	}
+	slowest := watchAnswers(t, "http://"+s.HTTP()+"/v1/traces", "{}", http.StatusOK)
+	slowestZipkin := watchAnswers(t, "http://"+zipkin+"/api/v2/spans", "[]", http.StatusAccepted)
 	query := watchQueries(t, s.QueryAddr())
 	var effect []time.Duration
 	var rss, goroutines []int
@@ -57,22 +62,27 @@ func TestGoodReloads(t *testing.T) {
 		rss = append(rss, statusField(t, s.PID(), "VmRSS:")>>10)
 		goroutines = append(goroutines, statusField(t, s.PID(), "Threads:"))
 	}
-	gaps, refused := gap()
-	gapsHTTP, refusedHTTP := gapHTTP()
-	gaps, refused = append(gaps, gapsHTTP...), refused+refusedHTTP
+	var gaps []time.Duration
+	refused := 0
+	for _, w := range watched {
+		g, r := w()
+		gaps, refused = append(gaps, g...), refused+r
+	}
 	failed := query()
 	waited, unanswered := slowest()
+	waitedZipkin, unansweredZipkin := slowestZipkin()
 	assert.Zero(t, grpcLoad.check(t, s.Bramble), "spans that the SDK gave up over gRPC")
 	gaveUp := httpLoad.check(t, s.Bramble)
 	assert.Zero(t, gaveUp, "spans that the SDK gave up over HTTP: %v", httpLoad.errors)
 	assert.Zero(t, refused, "connections that were refused")
-	assert.Zero(t, unanswered, "requests over HTTP that were not answered well")
+	assert.Zero(t, unanswered+unansweredZipkin, "requests over HTTP that were not answered well")
 	slices.Sort(effect)
 	slices.Sort(gaps)
 	t.Logf("%d reloads at %d spans/s: %d + %d spans acknowledged, 0 missing, %d given up by the SDK over HTTP", reloads, 2*rate, grpcLoad.acks.Spans(), httpLoad.acks.Spans(), gaveUp)
 	t.Logf("edit to effect: median %s, longest %s; %d connections refused, longest time without a listener %s", effect[len(effect)/2].Round(time.Millisecond),
 		effect[len(effect)-1].Round(time.Millisecond), refused, longest(gaps).Round(time.Millisecond))
-	t.Logf("one OTLP request after the other over HTTP: %d, the slowest reload kept one waiting for %s", waited.n, waited.longest.Round(time.Millisecond))
+	t.Logf("one OTLP request after the other over HTTP: %d, the slowest reload kept one waiting for %s; Zipkin's: %d, %s", waited.n, waited.longest.Round(time.Millisecond),
+		waitedZipkin.n, waitedZipkin.longest.Round(time.Millisecond))
 	t.Logf("resident MiB first, median, last: %d, %d, %d; threads: %d, %d", rss[0], rss[len(rss)/2], rss[len(rss)-1], goroutines[0], goroutines[len(goroutines)-1])
 	assert.Zero(t, failed, "queries that failed while the configuration was reloaded")
 	assert.Less(t, rss[len(rss)-1], 3*rss[0]+200, "memory does not grow with reloads")
@@ -129,9 +139,9 @@ type waits struct {
 	longest time.Duration
 }
 
-// watchAnswers sends an empty OTLP request over HTTP every few milliseconds, on one connection, and returns how long the
-// answers took and how many were not 200.
-func watchAnswers(t *testing.T, addr string) func() (w waits, bad int) {
+// watchAnswers posts JSON every few milliseconds, on one connection if the server keeps it, and returns how long the answers
+// took and how many had not the status.
+func watchAnswers(t *testing.T, url, body string, status int) func() (w waits, bad int) {
 	t.Helper()
 	quit := make(chan struct{})
 	var wg sync.WaitGroup
@@ -149,13 +159,13 @@ func watchAnswers(t *testing.T, addr string) func() (w waits, bad int) {
 			case <-tick.C:
 			}
 			began := time.Now()
-			resp, err := client.Post("http://"+addr+"/v1/traces", "application/json", strings.NewReader("{}")) //nolint:noctx // Bounded by the client.
+			resp, err := client.Post(url, "application/json", strings.NewReader(body)) //nolint:noctx // Bounded by the client.
 			if err != nil {
 				bad++
 				t.Logf("a request failed: %v", err)
 				continue
 			}
-			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != status {
 				bad++
 				t.Logf("a request failed: %s %v", resp.Status, err)
 			}

@@ -1,4 +1,4 @@
-package otlpreceiver
+package keptport
 
 import (
 	"context"
@@ -10,10 +10,7 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/configgrpc"
-	"go.opentelemetry.io/collector/receiver"
 	"google.golang.org/grpc"
-
-	"github.com/bramble-tracing/bramble/internal/keptport"
 )
 
 const (
@@ -22,48 +19,65 @@ const (
 	settle = 20 * time.Millisecond
 	// silence is how long a connection may go without a byte when the server is to stop.
 	silence = 100 * time.Millisecond
-	// patience is how long calls may go on sending their messages, and clients may take to leave, when the server is to
+	// grpcPatience is how long calls may go on sending their messages, and clients may take to leave, when the server is to
 	// stop. Calls whose messages have arrived are finished in any case.
-	patience = time.Second
+	grpcPatience = time.Second
 )
 
-// grpcServer serves OTLP over gRPC on a port that stays open.
-type grpcServer struct {
+// GRPC is what ServeGRPC serves.
+type GRPC struct {
+	// Owner is named to others that want the port at the same time.
+	Owner string
+	// Config has the address and everything else. The server is a new one each time.
+	Config *configgrpc.ServerConfig
+	// Extensions and Telemetry are the component's.
+	Extensions map[component.ID]component.Component
+	Telemetry  component.TelemetrySettings
+	// Register adds the services; their calls have one message and one answer.
+	Register func(*grpc.Server)
+	// Failed is told when nothing can be accepted any more.
+	Failed func(error)
+}
+
+// GRPCServing is the turn of one gRPC server on a port that stays open.
+type GRPCServing struct {
 	server   *grpc.Server
-	listener *keptport.Listener
+	listener *Listener
 	release  func() error
-	fatal    func(error)
 	serving  sync.WaitGroup
 	calls    calls
 }
 
-func newGRPCServer(ctx context.Context, host component.Host, set receiver.Settings, cfg *configgrpc.ServerConfig, fatal func(error)) (*grpcServer, error) {
-	s := &grpcServer{fatal: fatal}
+// ServeGRPC serves on the port that g.Config names, or takes it over from the component before a reload.
+func ServeGRPC(ctx context.Context, g *GRPC) (*GRPCServing, error) {
+	s := &GRPCServing{}
 	var err error
-	s.server, err = cfg.ToServer(ctx, host.GetExtensions(), set.TelemetrySettings,
+	s.server, err = g.Config.ToServer(ctx, g.Extensions, g.Telemetry,
 		configgrpc.WithGrpcServerOption(grpc.ChainUnaryInterceptor(s.calls.count)),
 		// What has not shaken hands by then is closed, so that the listener knows all that the server waits for.
-		configgrpc.WithGrpcServerOption(grpc.ConnectionTimeout(keptport.RecentFor)))
+		configgrpc.WithGrpcServerOption(grpc.ConnectionTimeout(RecentFor)))
 	if err != nil {
 		return nil, err
 	}
-	s.listener, s.release, err = keptport.Listen(ctx, &cfg.NetAddr, "receiver "+set.ID.String())
+	s.listener, s.release, err = Listen(ctx, &g.Config.NetAddr, g.Owner)
 	if err != nil {
 		return nil, err
 	}
+	g.Register(s.server)
+	failed := g.Failed
+	s.serving.Go(func() {
+		if err := s.server.Serve(s.listener); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, grpc.ErrServerStopped) {
+			failed(fmt.Errorf("serve gRPC on %s: %w", s.listener.Addr(), err))
+		}
+	})
 	return s, nil
 }
 
-func (s *grpcServer) start() {
-	s.serving.Go(func() {
-		if err := s.server.Serve(s.listener); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, grpc.ErrServerStopped) {
-			s.fatal(fmt.Errorf("serve OTLP over gRPC on %s: %w", s.listener.Addr(), err))
-		}
-	})
-}
+// Addr is where it listens.
+func (s *GRPCServing) Addr() net.Addr { return s.listener.Addr() }
 
-// stop finishes the calls that have begun and tells clients to connect anew.
-func (s *grpcServer) stop(ctx context.Context) error {
+// Stop finishes the calls that have begun and tells clients to connect anew. Their connections wait for a successor.
+func (s *GRPCServing) Stop(ctx context.Context) error {
 	_ = s.listener.Close() // It ends Accept.
 	s.serving.Wait()
 	if d := settle - s.listener.SinceAccept(); d > 0 {
@@ -74,7 +88,7 @@ func (s *grpcServer) stop(ctx context.Context) error {
 		s.server.GracefulStop()
 		close(left)
 	}()
-	silent, impatient := time.NewTimer(silence), time.NewTimer(patience)
+	silent, impatient := time.NewTimer(silence), time.NewTimer(grpcPatience)
 	defer silent.Stop()
 	defer impatient.Stop()
 	for waiting := true; waiting; {
@@ -90,7 +104,7 @@ func (s *grpcServer) stop(ctx context.Context) error {
 		}
 	}
 	s.calls.wait(ctx)
-	last := time.NewTimer(patience) // For the answers, which are on their way.
+	last := time.NewTimer(grpcPatience) // For the answers, which are on their way.
 	defer last.Stop()
 	select {
 	case <-left:
