@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -124,27 +125,32 @@ func (f *fan) each(ctx context.Context, ask func(ctx context.Context, i int, p P
 		defer done()
 	}
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, f.federation.Parallel+1)
-	for i, n := range f.nodes {
+	slots := make(chan struct{}, f.federation.Parallel)
+	asked := make(chan struct{}) // Closed when as many peers as there are slots for have been asked.
+	start := sync.OnceFunc(func() { close(asked) })
+	wg.Go(func() {
+		<-asked
+		yield()
+		if err := ask(ctx, 0, f.nodes[0].Peer); err != nil {
+			cancel(err)
+		}
+	})
+	for i, n := range f.nodes[1:] {
 		if n.failed {
 			continue
 		}
-		if i > 0 {
-			slots <- struct{}{}
+		if len(slots) == cap(slots) {
+			start()
 		}
+		slots <- struct{}{}
 		wg.Go(func() {
-			if i == 0 {
-				if err := ask(ctx, i, n.Peer); err != nil {
-					cancel(err)
-				}
-				return
-			}
 			defer func() { <-slots }()
-			if err := ask(f.noting(peerCtx, n), i, n.Peer); err != nil {
+			if err := ask(f.noting(peerCtx, n), i+1, n.Peer); err != nil {
 				f.failed(ctx, n, err, cancel)
 			}
 		})
 	}
+	start()
 	wg.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -155,6 +161,15 @@ func (f *fan) each(ctx context.Context, ask func(ctx context.Context, i int, p P
 		return &MissingNodesError{Coverage{Nodes: len(f.nodes), Missing: slices.Clone(f.missing)}}
 	}
 	return nil
+}
+
+// yield lets the goroutines run that ask peers, and those that write to their connections: this agent's own search would
+// keep a processor to itself for milliseconds in which peers could be at work already.
+func yield() {
+	const rounds = 8 // A question passes three goroutines on its way, of which one yields itself.
+	for range rounds {
+		runtime.Gosched()
+	}
 }
 
 // failed notes that a peer did not answer, or ends the query if it did and the query is at fault.

@@ -147,8 +147,12 @@ func (s *search) find() error {
 		return err
 	}
 	if len(spots) > 0 && s.options.Limit < newestRows/8 {
-		if err := s.newest(spots[0], tests); err != nil {
+		done, err := s.newest(spots[0], tests)
+		if err != nil {
 			return err
+		}
+		if done {
+			spots = spots[1:]
 		}
 	}
 	const most = 64
@@ -174,15 +178,15 @@ func (s *search) find() error {
 const newestRows = 1024
 
 // newest evaluates the traces of the newest matching rows of the first granule. Mostly these are enough, and then the
-// other rows are left out by their start.
-func (s *search) newest(at spot, tests []*store.Predicate) error {
+// other rows are left out by their start. done says that none of the others can be of a trace among the newest.
+func (s *search) newest(at spot, tests []*store.Predicate) (done bool, err error) {
 	sel, err := s.run.matching(at, s.anchor, tests)
 	if err != nil || sel.Count() <= 2*newestRows {
-		return err // Not worth a pass of its own.
+		return false, err // Not worth a pass of its own.
 	}
 	var v store.Vector
 	if err := s.run.parts[at.part].Read(s.run.ctx, at.granule, store.Intrinsic(store.SpanStart), &sel, &v); err != nil {
-		return fmt.Errorf("read span starts: %w", err)
+		return false, fmt.Errorf("read span starts: %w", err)
 	}
 	rows := rowsOf(&sel)
 	order := make([]int, len(rows))
@@ -195,10 +199,14 @@ func (s *search) newest(at spot, tests []*store.Predicate) error {
 	}
 	found, err := s.run.candidates(at, &sel)
 	if err != nil {
-		return err
+		return false, err
 	}
 	sortCandidates(found)
-	return s.evaluate(found)
+	if err := s.evaluate(found); err != nil {
+		return false, err
+	}
+	t, full := s.full()
+	return full && v.At(order[newestRows]).Int() < t, nil
 }
 
 // scan returns the candidates of some granules, latest bound first.

@@ -10,7 +10,7 @@ const seenBytes = 48
 
 // evaluate reads candidates, newest bound first, until none can be among the newest any more.
 func (s *search) evaluate(found []candidate) error {
-	const least, most = 32, 1024
+	const least, most = 16, 1024
 	for step := max(least, min(s.options.Limit, most)); len(found) > 0; step = min(2*step, most) {
 		if t, ok := s.full(); ok {
 			n, _ := slices.BinarySearchFunc(found, t, func(c candidate, t int64) int {
