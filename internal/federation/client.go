@@ -122,6 +122,32 @@ func (p *remote) Fragments(ctx context.Context, r query.FragmentsRequest, take f
 	return out, err
 }
 
+// columnCopies is how many bytes decoded columns take at most for each byte on the wire.
+const columnCopies = 9
+
+// Columns implements query.Peer.
+func (p *remote) Columns(ctx context.Context, r query.ColumnsRequest, take func(int64) error) (*gathered.Columns, error) {
+	out := &gathered.Columns{}
+	err := p.call(ctx, func(ctx context.Context) error {
+		var all pieces
+		stream, err := p.client.Columns(ctx, &peerpb.ColumnsRequest{TraceIds: packIDs(r.IDs), Columns: packColumns(r.Columns), Client: valid(r.Client)})
+		err = receive(stream, err, func(m *peerpb.Chunk) error {
+			if err := take(int64(len(m.GetData())) * columnCopies); err != nil {
+				return err
+			}
+			return all.add(m.GetData())
+		})
+		if err != nil {
+			return err
+		}
+		return out.Read(all.data, r.Columns, len(r.IDs))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Candidates implements query.Peer.
 func (p *remote) Candidates(ctx context.Context, r query.CandidatesRequest) (*exec.CandidateList, error) {
 	out := &exec.CandidateList{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -234,6 +235,13 @@ func TestRemoteAnswersAsLocal(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, gathered.Merge(&f.Batch).Spans, gathered.Merge(&bulk.Batch).Spans)
 		add(gathered.Merge(&bulk.Batch).Spans, nil)
+		cols := append(slices.Clone(gathered.Base), store.Column{Scope: store.ScopeResource, Name: "service.name"}, store.Intrinsic(store.SpanParentID))
+		columns, err := p.Columns(ctx, query.ColumnsRequest{IDs: ids, Columns: cols, Client: "c\xff"}, free)
+		require.NoError(t, err)
+		require.Equal(t, len(f.Spans), columns.Rows())
+		encoded, err := columns.MarshalBinary() // Dictionaries of a store have more than is used.
+		require.NoError(t, err)
+		add(encoded, nil)
 		for _, r := range []query.SearchRequest{search, tags} {
 			c, err := p.Candidates(ctx, query.CandidatesRequest{Search: &r})
 			require.NoError(t, err)

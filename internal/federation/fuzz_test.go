@@ -15,6 +15,7 @@ import (
 	"github.com/bramble-tracing/bramble/internal/federation/peerpb"
 	"github.com/bramble-tracing/bramble/internal/query"
 	"github.com/bramble-tracing/bramble/internal/spanid"
+	"github.com/bramble-tracing/bramble/internal/store/gathered"
 	"github.com/bramble-tracing/bramble/internal/store/oracle"
 	"github.com/bramble-tracing/bramble/internal/testkit"
 )
@@ -54,6 +55,7 @@ func FuzzRequests(f *testing.F) {
 	text := packText("{ status = error } | rate() by (name)", 0, 1<<60, "c")
 	for _, m := range []proto.Message{
 		&peerpb.HoldsRequest{TraceIds: make([]byte, 17)}, &peerpb.FragmentsRequest{TraceIds: make([]byte, 32), MaxTraceBytes: -1},
+		&peerpb.ColumnsRequest{TraceIds: make([]byte, 32), Columns: packColumns(gathered.Base)}, &peerpb.ColumnsRequest{Columns: []*peerpb.ColumnsRequest_Column{{Scope: 300}}},
 		&peerpb.MetricsRequest{Query: text, StepNano: -5, Share: &peerpb.Share{Skip: make([]byte, 3)}}, &peerpb.MetricsRequest{Query: text, StepNano: 1, Exemplars: -1},
 		&peerpb.SearchRequest{Query: packText("{}", 0, 0, ""), TraceIds: make([]byte, 16), SpansPerSpanSet: -1},
 		&peerpb.TagsRequest{Query: packText("{", 0, 0, ""), Name: "span.", Limit: -1},
@@ -82,6 +84,9 @@ func FuzzRequests(f *testing.F) {
 		}
 		if m := message[peerpb.FragmentsRequest](data); m != nil {
 			check("fragments", s.Fragments(m, &sink[peerpb.FragmentsResponse]{ctx: ctx}))
+		}
+		if m := message[peerpb.ColumnsRequest](data); m != nil {
+			check("columns", s.Columns(m, &sink[peerpb.Chunk]{ctx: ctx}))
 		}
 		if m := message[peerpb.CandidatesRequest](data); m != nil {
 			check("candidates", s.Candidates(m, &sink[peerpb.CandidatesResponse]{ctx: ctx}))
@@ -144,7 +149,7 @@ func FuzzAnswers(f *testing.F) {
 		&peerpb.HoldsResponse{Held: []byte{1, 0}}, &peerpb.CandidatesResponse{TraceIds: make([]byte, 32), Bounds: []uint64{1, 1 << 63}, Rest: 1},
 		&peerpb.SearchResponse{Data: []byte{1, 0, 0, 0, 0, 0, 0}, Held: []byte{1, 1}}, &peerpb.Chunk{Data: []byte{1, 0, 0, 1, 0}},
 		&peerpb.TagValuesResponse{Types: []string{"string"}, Values: []string{"x"}}, &peerpb.FragmentsResponse{Spans: []byte{10, 0}, Missing: "x"},
-		&peerpb.StraysResponse{TraceIds: make([]byte, 16), Many: true},
+		&peerpb.StraysResponse{TraceIds: make([]byte, 16), Many: true}, &peerpb.Chunk{Data: []byte{1, 2, 4, 0}},
 	} {
 		data, err := proto.Marshal(m)
 		if err != nil {
@@ -172,6 +177,10 @@ func FuzzAnswers(f *testing.F) {
 					t.Error("a span points outside of its batch")
 				}
 			}
+		}
+		columns, err := p.Columns(ctx, query.ColumnsRequest{IDs: ids, Columns: gathered.Base}, func(int64) error { return nil })
+		if err == nil && columns.Traces != len(ids) {
+			t.Errorf("columns of %d traces", columns.Traces)
 		}
 		if _, held, err := p.SearchTraces(ctx, query.SearchRequest{Query: "{}"}, ids); err == nil && len(held) != len(ids) {
 			t.Errorf("%d answers about %d traces", len(held), len(ids))

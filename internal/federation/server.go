@@ -134,6 +134,25 @@ func (s *Server) Fragments(r *peerpb.FragmentsRequest, stream grpc.ServerStreami
 	})
 }
 
+// Columns implements peerpb.PeerServer.
+func (s *Server) Columns(r *peerpb.ColumnsRequest, stream grpc.ServerStreamingServer[peerpb.Chunk]) error {
+	ids, err := readIDs(r.GetTraceIds())
+	if err != nil {
+		return toStatus(err)
+	}
+	cols, err := unpackColumns(r.GetColumns())
+	if err != nil {
+		return toStatus(err)
+	}
+	return s.serve(stream.Context(), "columns", &peerpb.Query{Client: r.GetClient()}, func(ctx context.Context, p query.Peer) error {
+		res, err := p.Columns(ctx, query.ColumnsRequest{IDs: ids, Columns: cols}, func(int64) error { return nil })
+		if err != nil {
+			return err
+		}
+		return sendPieces(res, func(data []byte) error { return stream.Send(&peerpb.Chunk{Data: data}) })
+	})
+}
+
 // Candidates implements peerpb.PeerServer.
 func (s *Server) Candidates(r *peerpb.CandidatesRequest, stream grpc.ServerStreamingServer[peerpb.CandidatesResponse]) error {
 	q, err := unpackCandidates(r)

@@ -13,12 +13,13 @@ import (
 	"github.com/bramble-tracing/bramble/internal/query"
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/store/gathered"
 	"github.com/bramble-tracing/bramble/internal/traceql/exec"
 )
 
 // protocol is the version of the messages, of what they mean included. Agents of different versions do not ask each
 // other.
-const protocol = 2
+const protocol = 3
 
 const idBytes = len(spanid.TraceID{})
 
@@ -113,6 +114,32 @@ func unpackBools(b []byte, n int) ([]bool, error) {
 	out := make([]bool, n)
 	for i := range b {
 		out[i] = b[i] == 1
+	}
+	return out, nil
+}
+
+func packColumns(cols []store.Column) []*peerpb.ColumnsRequest_Column {
+	out := make([]*peerpb.ColumnsRequest_Column, len(cols))
+	for i, c := range cols {
+		out[i] = &peerpb.ColumnsRequest_Column{Scope: uint32(c.Scope), Name: valid(c.Name)}
+	}
+	return out
+}
+
+func unpackColumns(list []*peerpb.ColumnsRequest_Column) ([]store.Column, error) {
+	out := make([]store.Column, len(list))
+	seen := make(map[store.Column]bool, len(list))
+	for i, c := range list {
+		out[i] = store.Column{Scope: store.ColumnScope(min(c.GetScope(), 255)), Name: c.GetName()} //nolint:gosec // Bounded.
+		if !gathered.Carried(out[i]) || seen[out[i]] {
+			return nil, query.Invalidf("column %q of scope %d cannot be asked for, or not twice", c.GetName(), c.GetScope())
+		}
+		seen[out[i]] = true
+	}
+	for _, c := range gathered.Base {
+		if !seen[c] {
+			return nil, query.Invalidf("column %q is not asked for", c.Name)
+		}
 	}
 	return out, nil
 }

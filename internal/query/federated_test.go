@@ -17,6 +17,7 @@ import (
 	"github.com/bramble-tracing/bramble/internal/owner"
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/store/gathered"
 	"github.com/bramble-tracing/bramble/internal/store/oracle"
 	"github.com/bramble-tracing/bramble/internal/testkit"
 	"github.com/bramble-tracing/bramble/internal/traceql"
@@ -65,6 +66,13 @@ func (n *named) Fragments(ctx context.Context, r FragmentsRequest, take func(int
 		return nil, err
 	}
 	return n.Peer.Fragments(ctx, r, take)
+}
+
+func (n *named) Columns(ctx context.Context, r ColumnsRequest, take func(int64) error) (*gathered.Columns, error) {
+	if err := n.check(ctx); err != nil {
+		return nil, err
+	}
+	return n.Peer.Columns(ctx, r, take)
 }
 
 func (n *named) Candidates(ctx context.Context, r CandidatesRequest) (*exec.CandidateList, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/store/gathered"
 	"github.com/bramble-tracing/bramble/internal/traceql/exec"
 	"github.com/bramble-tracing/bramble/internal/traceql/plan"
 )
@@ -226,16 +227,50 @@ func (s *fedSearch) note(split, of int) { s.fan.scattered.Store(2*split > of) }
 
 // gathered evaluates traces from their spans of all agents, and counts those of which several have some.
 func (s *fedSearch) gathered(ctx context.Context, ids []spanid.TraceID) (split int, err error) {
-	err = s.fan.gatherAll(ctx, s.budget, ids, func(all []*Fragments, v store.View, some []spanid.TraceID) error {
+	use := func(v store.View, some []spanid.TraceID, of int) error {
 		res, _, err := exec.SearchTraces(ctx, v, s.query, some, searchOptions(&s.request, s.budget))
 		if err == nil {
-			split += countSplit(all)
+			split += of
 			s.stats.Add(res.Stats)
 			s.best = append(s.best, res.Traces...)
 		}
 		return err
+	}
+	whole := func(some []spanid.TraceID) error {
+		return s.fan.gatherAll(ctx, s.budget, some, func(all []*Fragments, v store.View, some []spanid.TraceID) error {
+			return use(v, some, countSplit(all))
+		})
+	}
+	cols := searchColumns(s.query)
+	if cols == nil {
+		return split, whole(ids)
+	}
+	err = paged(ids, func(some []spanid.TraceID) error {
+		v, of, release, err := s.fan.gatherColumns(ctx, s.budget, some, cols)
+		if errors.Is(err, gathered.ErrCopies) {
+			return whole(some)
+		}
+		if err != nil {
+			return err
+		}
+		defer release()
+		return use(v, some, of)
 	})
 	return split, err
+}
+
+// searchColumns lists the columns that have to be brought together for a search; nil if whole spans have to be.
+func searchColumns(q *plan.Query) []store.Column {
+	cols := exec.SearchColumns(q)
+	if cols == nil || slices.ContainsFunc(cols, func(c store.Column) bool { return !gathered.Carried(c) }) {
+		return nil
+	}
+	for _, c := range gathered.Base {
+		if !slices.Contains(cols, c) {
+			cols = append(cols, c)
+		}
+	}
+	return cols
 }
 
 // evaluateThere asks every agent about the traces. What an agent says of a trace counts if no other has spans of it;

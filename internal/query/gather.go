@@ -13,39 +13,68 @@ import (
 	"github.com/bramble-tracing/bramble/internal/traceql/exec"
 )
 
+// holding counts what is brought together against a budget.
+type holding struct {
+	budget *memlimit.Budget
+	copies int64 // In how many forms it is there at a time.
+	traces int
+
+	mu   sync.Mutex
+	held int64
+}
+
+func (h *holding) take(n int64) error {
+	n *= h.copies
+	if !h.budget.TryAcquire(n) {
+		return fmt.Errorf("the spans of %d traces do not fit: %w", h.traces, exec.ErrBudget)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held += n
+	return nil
+}
+
+func (h *holding) release() { h.budget.Release(h.held) }
+
 // gather brings together the spans of traces from all agents. release gives their memory back.
 func (f *fan) gather(ctx context.Context, budget *memlimit.Budget, r FragmentsRequest) (all []*Fragments, release func(), err error) {
-	var (
-		mu   sync.Mutex
-		held int64
-	)
-	take := func(n int64) error {
-		n *= gatherCopies
-		if !budget.TryAcquire(n) {
-			return fmt.Errorf("the spans of %d traces do not fit: %w", len(r.IDs), exec.ErrBudget)
-		}
-		mu.Lock()
-		held += n
-		mu.Unlock()
-		return nil
-	}
-	release = func() { budget.Release(held) }
+	h := &holding{budget: budget, copies: gatherCopies, traces: len(r.IDs)}
 	r.Client = f.client
 	all = make([]*Fragments, len(f.nodes))
 	err = f.each(ctx, func(ctx context.Context, i int, p Peer) error {
 		var err error
-		all[i], err = p.Fragments(ctx, r, take)
+		all[i], err = p.Fragments(ctx, r, h.take)
 		return err
 	})
 	if err != nil {
-		release()
+		h.release()
 		return nil, func() {}, err
 	}
-	return all, release, nil
+	return all, h.release, nil
 }
 
 // gatherCopies is in how many forms gathered spans are there at a time: as received and merged.
 const gatherCopies = 2
+
+// gatherColumns is gather of columns. The error is gathered.ErrCopies if whole spans are needed. split is how many traces
+// are at several agents.
+func (f *fan) gatherColumns(ctx context.Context, budget *memlimit.Budget, ids []spanid.TraceID, cols []store.Column) (v store.View, split int, release func(), err error) {
+	h := &holding{budget: budget, copies: 1, traces: len(ids)}
+	all := make([]*gathered.Columns, len(f.nodes))
+	err = f.each(ctx, func(ctx context.Context, i int, p Peer) error {
+		var err error
+		all[i], err = p.Columns(ctx, ColumnsRequest{IDs: ids, Columns: cols, Client: f.client}, h.take)
+		return err
+	})
+	if err == nil {
+		v, split, err = gathered.NewColumns(ids, all...)
+	}
+	if err != nil {
+		h.release()
+		return nil, 0, func() {}, err
+	}
+	return v, split, h.release, nil
+}
 
 func batches(all []*Fragments) []*store.Batch {
 	out := make([]*store.Batch, 0, len(all))
@@ -60,16 +89,12 @@ func batches(all []*Fragments) []*store.Batch {
 // gatherPage is how many traces are brought together at a time.
 const gatherPage = 256
 
-// gatherAll calls use with what agents have of the traces and with a view of all of it, page by page. A page that does not
-// fit into the budget is halved, also if use fails because of it, which must not have changed anything then.
-func (f *fan) gatherAll(ctx context.Context, budget *memlimit.Budget, ids []spanid.TraceID, use func(all []*Fragments, v store.View, ids []spanid.TraceID) error) error {
+// paged calls use with page after page of the traces. A page that does not fit into the budget is halved, so use must not
+// have changed anything when it fails because of it.
+func paged(ids []spanid.TraceID, use func(ids []spanid.TraceID) error) error {
 	for page := gatherPage; len(ids) > 0; {
 		n := min(page, len(ids))
-		all, release, err := f.gather(ctx, budget, FragmentsRequest{IDs: ids[:n], Bulk: true})
-		if err == nil {
-			err = use(all, gathered.New(batches(all)...), ids[:n])
-			release()
-		}
+		err := use(ids[:n])
 		if errors.Is(err, exec.ErrBudget) && n > 1 {
 			page = n / 2
 			continue
@@ -80,6 +105,18 @@ func (f *fan) gatherAll(ctx context.Context, budget *memlimit.Budget, ids []span
 		ids = ids[n:]
 	}
 	return nil
+}
+
+// gatherAll calls use with what agents have of the traces and with a view of all of it, page by page.
+func (f *fan) gatherAll(ctx context.Context, budget *memlimit.Budget, ids []spanid.TraceID, use func(all []*Fragments, v store.View, ids []spanid.TraceID) error) error {
+	return paged(ids, func(some []spanid.TraceID) error {
+		all, release, err := f.gather(ctx, budget, FragmentsRequest{IDs: some, Bulk: true})
+		if err != nil {
+			return err
+		}
+		defer release()
+		return use(all, gathered.New(batches(all)...), some)
+	})
 }
 
 // countSplit counts the traces of which several agents have spans.

@@ -60,6 +60,16 @@ func (l *local) Fragments(ctx context.Context, r FragmentsRequest, take func(int
 	return out, nil
 }
 
+func (l *local) Columns(ctx context.Context, r ColumnsRequest, take func(int64) error) (*gathered.Columns, error) {
+	out := &gathered.Columns{Columns: r.Columns, Traces: len(r.IDs)}
+	err := exec.ReadColumns(ctx, l.view, r.IDs, r.Columns, l.budget, func(trace []uint32, vecs []store.Vector) error {
+		one := gathered.Columns{Columns: r.Columns, Segments: []gathered.Segment{{Trace: trace, Vectors: vecs}}}
+		out.Segments = append(out.Segments, one.Segments...)
+		return take(one.Weight())
+	})
+	return out, err
+}
+
 // Append adds the spans of src, whose strings are shared.
 func (f *Fragments) Append(src *store.Batch) {
 	dst := &f.Batch

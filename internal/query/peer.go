@@ -10,6 +10,7 @@ import (
 	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
+	"github.com/bramble-tracing/bramble/internal/store/gathered"
 	"github.com/bramble-tracing/bramble/internal/traceql/exec"
 )
 
@@ -23,6 +24,8 @@ type Peer interface {
 	// Fragments returns the spans of traces. Each trace is cut at maxTraceBytes, 0 for no limit. take is called with the
 	// weight in bytes of what arrives, before more is read; its error ends the call.
 	Fragments(ctx context.Context, r FragmentsRequest, take func(bytes int64) error) (*Fragments, error)
+	// Columns returns columns of the spans of traces. take is as with Fragments.
+	Columns(ctx context.Context, r ColumnsRequest, take func(bytes int64) error) (*gathered.Columns, error)
 	// Candidates lists traces that may match.
 	Candidates(ctx context.Context, r CandidatesRequest) (*exec.CandidateList, error)
 	// Strays lists the traces that are another agent's by the ring; many says that there are more than MostStrays, which
@@ -62,6 +65,13 @@ type Fragments struct {
 	InspectedBytes uint64
 	// Partial and Missing are as in store.Trace.
 	Partial, Missing string
+}
+
+// ColumnsRequest asks for columns of the spans of traces, which differ.
+type ColumnsRequest struct {
+	IDs     []spanid.TraceID
+	Columns []store.Column
+	Client  string
 }
 
 // CandidatesRequest asks for traces that a query has to look at as a whole. One of the pointers is set.

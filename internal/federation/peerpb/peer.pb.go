@@ -76,7 +76,7 @@ func (x CandidatesRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CandidatesRequest_Kind.Descriptor instead.
 func (CandidatesRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{12, 0}
+	return file_peer_proto_rawDescGZIP(), []int{13, 0}
 }
 
 type HelloRequest struct {
@@ -717,6 +717,66 @@ func (x *FragmentsResponse) GetMissing() string {
 	return ""
 }
 
+type ColumnsRequest struct {
+	state         protoimpl.MessageState   `protogen:"open.v1"`
+	TraceIds      []byte                   `protobuf:"bytes,1,opt,name=trace_ids,json=traceIds,proto3" json:"trace_ids,omitempty"`
+	Columns       []*ColumnsRequest_Column `protobuf:"bytes,2,rep,name=columns,proto3" json:"columns,omitempty"`
+	Client        string                   `protobuf:"bytes,3,opt,name=client,proto3" json:"client,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ColumnsRequest) Reset() {
+	*x = ColumnsRequest{}
+	mi := &file_peer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ColumnsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ColumnsRequest) ProtoMessage() {}
+
+func (x *ColumnsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ColumnsRequest.ProtoReflect.Descriptor instead.
+func (*ColumnsRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ColumnsRequest) GetTraceIds() []byte {
+	if x != nil {
+		return x.TraceIds
+	}
+	return nil
+}
+
+func (x *ColumnsRequest) GetColumns() []*ColumnsRequest_Column {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *ColumnsRequest) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
 // Query is what is searched for, in one of its forms.
 type Query struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -735,7 +795,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -747,7 +807,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +820,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{11}
+	return file_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Query) GetText() string {
@@ -833,7 +893,7 @@ type CandidatesRequest struct {
 
 func (x *CandidatesRequest) Reset() {
 	*x = CandidatesRequest{}
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +905,7 @@ func (x *CandidatesRequest) String() string {
 func (*CandidatesRequest) ProtoMessage() {}
 
 func (x *CandidatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +918,7 @@ func (x *CandidatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidatesRequest.ProtoReflect.Descriptor instead.
 func (*CandidatesRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{12}
+	return file_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CandidatesRequest) GetQuery() *Query {
@@ -930,7 +990,7 @@ type CandidatesResponse struct {
 
 func (x *CandidatesResponse) Reset() {
 	*x = CandidatesResponse{}
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1002,7 @@ func (x *CandidatesResponse) String() string {
 func (*CandidatesResponse) ProtoMessage() {}
 
 func (x *CandidatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1015,7 @@ func (x *CandidatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidatesResponse.ProtoReflect.Descriptor instead.
 func (*CandidatesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13}
+	return file_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CandidatesResponse) GetTraceIds() []byte {
@@ -990,7 +1050,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1062,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1075,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{14}
+	return file_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SearchRequest) GetQuery() *Query {
@@ -1051,7 +1111,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1123,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1136,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{15}
+	return file_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SearchResponse) GetData() []byte {
@@ -1106,7 +1166,7 @@ type MetricsRequest struct {
 
 func (x *MetricsRequest) Reset() {
 	*x = MetricsRequest{}
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1178,7 @@ func (x *MetricsRequest) String() string {
 func (*MetricsRequest) ProtoMessage() {}
 
 func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1191,7 @@ func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
 func (*MetricsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{16}
+	return file_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MetricsRequest) GetQuery() *Query {
@@ -1179,7 +1239,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1251,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1264,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{17}
+	return file_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -1230,7 +1290,7 @@ type TagsRequest struct {
 
 func (x *TagsRequest) Reset() {
 	*x = TagsRequest{}
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1302,7 @@ func (x *TagsRequest) String() string {
 func (*TagsRequest) ProtoMessage() {}
 
 func (x *TagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1315,7 @@ func (x *TagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagsRequest.ProtoReflect.Descriptor instead.
 func (*TagsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{18}
+	return file_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TagsRequest) GetQuery() *Query {
@@ -1310,7 +1370,7 @@ type TagNamesResponse struct {
 
 func (x *TagNamesResponse) Reset() {
 	*x = TagNamesResponse{}
-	mi := &file_peer_proto_msgTypes[19]
+	mi := &file_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1382,7 @@ func (x *TagNamesResponse) String() string {
 func (*TagNamesResponse) ProtoMessage() {}
 
 func (x *TagNamesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[19]
+	mi := &file_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1395,7 @@ func (x *TagNamesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagNamesResponse.ProtoReflect.Descriptor instead.
 func (*TagNamesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{19}
+	return file_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TagNamesResponse) GetScopes() []*TagNamesResponse_Scope {
@@ -1363,7 +1423,7 @@ type TagValuesResponse struct {
 
 func (x *TagValuesResponse) Reset() {
 	*x = TagValuesResponse{}
-	mi := &file_peer_proto_msgTypes[20]
+	mi := &file_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1435,7 @@ func (x *TagValuesResponse) String() string {
 func (*TagValuesResponse) ProtoMessage() {}
 
 func (x *TagValuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[20]
+	mi := &file_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1448,7 @@ func (x *TagValuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagValuesResponse.ProtoReflect.Descriptor instead.
 func (*TagValuesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{20}
+	return file_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TagValuesResponse) GetTypes() []string {
@@ -1423,7 +1483,7 @@ type Stats struct {
 
 func (x *Stats) Reset() {
 	*x = Stats{}
-	mi := &file_peer_proto_msgTypes[21]
+	mi := &file_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1495,7 @@ func (x *Stats) String() string {
 func (*Stats) ProtoMessage() {}
 
 func (x *Stats) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[21]
+	mi := &file_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1508,7 @@ func (x *Stats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stats.ProtoReflect.Descriptor instead.
 func (*Stats) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{21}
+	return file_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Stats) GetTraces() int64 {
@@ -1472,6 +1532,58 @@ func (x *Stats) GetBytes() int64 {
 	return 0
 }
 
+type ColumnsRequest_Column struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Scope         uint32                 `protobuf:"varint,1,opt,name=scope,proto3" json:"scope,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ColumnsRequest_Column) Reset() {
+	*x = ColumnsRequest_Column{}
+	mi := &file_peer_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ColumnsRequest_Column) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ColumnsRequest_Column) ProtoMessage() {}
+
+func (x *ColumnsRequest_Column) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ColumnsRequest_Column.ProtoReflect.Descriptor instead.
+func (*ColumnsRequest_Column) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{11, 0}
+}
+
+func (x *ColumnsRequest_Column) GetScope() uint32 {
+	if x != nil {
+		return x.Scope
+	}
+	return 0
+}
+
+func (x *ColumnsRequest_Column) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type TagNamesResponse_Scope struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1482,7 +1594,7 @@ type TagNamesResponse_Scope struct {
 
 func (x *TagNamesResponse_Scope) Reset() {
 	*x = TagNamesResponse_Scope{}
-	mi := &file_peer_proto_msgTypes[23]
+	mi := &file_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1606,7 @@ func (x *TagNamesResponse_Scope) String() string {
 func (*TagNamesResponse_Scope) ProtoMessage() {}
 
 func (x *TagNamesResponse_Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[23]
+	mi := &file_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1619,7 @@ func (x *TagNamesResponse_Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagNamesResponse_Scope.ProtoReflect.Descriptor instead.
 func (*TagNamesResponse_Scope) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{19, 0}
+	return file_peer_proto_rawDescGZIP(), []int{20, 0}
 }
 
 func (x *TagNamesResponse_Scope) GetName() string {
@@ -1568,7 +1680,14 @@ const file_peer_proto_rawDesc = "" +
 	"\x05spans\x18\x01 \x01(\fR\x05spans\x12'\n" +
 	"\x0finspected_bytes\x18\x02 \x01(\x04R\x0einspectedBytes\x12\x18\n" +
 	"\apartial\x18\x03 \x01(\tR\apartial\x12\x18\n" +
-	"\amissing\x18\x04 \x01(\tR\amissing\"\xb4\x02\n" +
+	"\amissing\x18\x04 \x01(\tR\amissing\"\xbb\x01\n" +
+	"\x0eColumnsRequest\x12\x1b\n" +
+	"\ttrace_ids\x18\x01 \x01(\fR\btraceIds\x12@\n" +
+	"\acolumns\x18\x02 \x03(\v2&.bramble.peer.v1.ColumnsRequest.ColumnR\acolumns\x12\x16\n" +
+	"\x06client\x18\x03 \x01(\tR\x06client\x1a2\n" +
+	"\x06Column\x12\x14\n" +
+	"\x05scope\x18\x01 \x01(\rR\x05scope\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xb4\x02\n" +
 	"\x05Query\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x124\n" +
 	"\x04tags\x18\x02 \x03(\v2 .bramble.peer.v1.Query.TagsEntryR\x04tags\x12*\n" +
@@ -1637,11 +1756,12 @@ const file_peer_proto_rawDesc = "" +
 	"\x05Stats\x12\x16\n" +
 	"\x06traces\x18\x01 \x01(\x03R\x06traces\x12\x14\n" +
 	"\x05spans\x18\x02 \x01(\x03R\x05spans\x12\x14\n" +
-	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\x85\x06\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\xcb\x06\n" +
 	"\x04Peer\x12F\n" +
 	"\x05Hello\x12\x1d.bramble.peer.v1.HelloRequest\x1a\x1e.bramble.peer.v1.HelloResponse\x12F\n" +
 	"\x05Holds\x12\x1d.bramble.peer.v1.HoldsRequest\x1a\x1e.bramble.peer.v1.HoldsResponse\x12T\n" +
-	"\tFragments\x12!.bramble.peer.v1.FragmentsRequest\x1a\".bramble.peer.v1.FragmentsResponse0\x01\x12W\n" +
+	"\tFragments\x12!.bramble.peer.v1.FragmentsRequest\x1a\".bramble.peer.v1.FragmentsResponse0\x01\x12D\n" +
+	"\aColumns\x12\x1f.bramble.peer.v1.ColumnsRequest\x1a\x16.bramble.peer.v1.Chunk0\x01\x12W\n" +
 	"\n" +
 	"Candidates\x12\".bramble.peer.v1.CandidatesRequest\x1a#.bramble.peer.v1.CandidatesResponse0\x01\x12I\n" +
 	"\x06Strays\x12\x1e.bramble.peer.v1.StraysRequest\x1a\x1f.bramble.peer.v1.StraysResponse\x12B\n" +
@@ -1664,7 +1784,7 @@ func file_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_peer_proto_goTypes = []any{
 	(CandidatesRequest_Kind)(0),    // 0: bramble.peer.v1.CandidatesRequest.Kind
 	(*HelloRequest)(nil),           // 1: bramble.peer.v1.HelloRequest
@@ -1678,61 +1798,66 @@ var file_peer_proto_goTypes = []any{
 	(*HoldsResponse)(nil),          // 9: bramble.peer.v1.HoldsResponse
 	(*FragmentsRequest)(nil),       // 10: bramble.peer.v1.FragmentsRequest
 	(*FragmentsResponse)(nil),      // 11: bramble.peer.v1.FragmentsResponse
-	(*Query)(nil),                  // 12: bramble.peer.v1.Query
-	(*CandidatesRequest)(nil),      // 13: bramble.peer.v1.CandidatesRequest
-	(*CandidatesResponse)(nil),     // 14: bramble.peer.v1.CandidatesResponse
-	(*SearchRequest)(nil),          // 15: bramble.peer.v1.SearchRequest
-	(*SearchResponse)(nil),         // 16: bramble.peer.v1.SearchResponse
-	(*MetricsRequest)(nil),         // 17: bramble.peer.v1.MetricsRequest
-	(*Chunk)(nil),                  // 18: bramble.peer.v1.Chunk
-	(*TagsRequest)(nil),            // 19: bramble.peer.v1.TagsRequest
-	(*TagNamesResponse)(nil),       // 20: bramble.peer.v1.TagNamesResponse
-	(*TagValuesResponse)(nil),      // 21: bramble.peer.v1.TagValuesResponse
-	(*Stats)(nil),                  // 22: bramble.peer.v1.Stats
-	nil,                            // 23: bramble.peer.v1.Query.TagsEntry
-	(*TagNamesResponse_Scope)(nil), // 24: bramble.peer.v1.TagNamesResponse.Scope
+	(*ColumnsRequest)(nil),         // 12: bramble.peer.v1.ColumnsRequest
+	(*Query)(nil),                  // 13: bramble.peer.v1.Query
+	(*CandidatesRequest)(nil),      // 14: bramble.peer.v1.CandidatesRequest
+	(*CandidatesResponse)(nil),     // 15: bramble.peer.v1.CandidatesResponse
+	(*SearchRequest)(nil),          // 16: bramble.peer.v1.SearchRequest
+	(*SearchResponse)(nil),         // 17: bramble.peer.v1.SearchResponse
+	(*MetricsRequest)(nil),         // 18: bramble.peer.v1.MetricsRequest
+	(*Chunk)(nil),                  // 19: bramble.peer.v1.Chunk
+	(*TagsRequest)(nil),            // 20: bramble.peer.v1.TagsRequest
+	(*TagNamesResponse)(nil),       // 21: bramble.peer.v1.TagNamesResponse
+	(*TagValuesResponse)(nil),      // 22: bramble.peer.v1.TagValuesResponse
+	(*Stats)(nil),                  // 23: bramble.peer.v1.Stats
+	(*ColumnsRequest_Column)(nil),  // 24: bramble.peer.v1.ColumnsRequest.Column
+	nil,                            // 25: bramble.peer.v1.Query.TagsEntry
+	(*TagNamesResponse_Scope)(nil), // 26: bramble.peer.v1.TagNamesResponse.Scope
 }
 var file_peer_proto_depIdxs = []int32{
 	3,  // 0: bramble.peer.v1.Share.ring:type_name -> bramble.peer.v1.Ring
 	3,  // 1: bramble.peer.v1.StraysRequest.ring:type_name -> bramble.peer.v1.Ring
-	12, // 2: bramble.peer.v1.NewestRequest.query:type_name -> bramble.peer.v1.Query
+	13, // 2: bramble.peer.v1.NewestRequest.query:type_name -> bramble.peer.v1.Query
 	4,  // 3: bramble.peer.v1.NewestRequest.share:type_name -> bramble.peer.v1.Share
-	23, // 4: bramble.peer.v1.Query.tags:type_name -> bramble.peer.v1.Query.TagsEntry
-	12, // 5: bramble.peer.v1.CandidatesRequest.query:type_name -> bramble.peer.v1.Query
-	0,  // 6: bramble.peer.v1.CandidatesRequest.kind:type_name -> bramble.peer.v1.CandidatesRequest.Kind
-	12, // 7: bramble.peer.v1.SearchRequest.query:type_name -> bramble.peer.v1.Query
-	12, // 8: bramble.peer.v1.MetricsRequest.query:type_name -> bramble.peer.v1.Query
-	4,  // 9: bramble.peer.v1.MetricsRequest.share:type_name -> bramble.peer.v1.Share
-	12, // 10: bramble.peer.v1.TagsRequest.query:type_name -> bramble.peer.v1.Query
-	4,  // 11: bramble.peer.v1.TagsRequest.share:type_name -> bramble.peer.v1.Share
-	24, // 12: bramble.peer.v1.TagNamesResponse.scopes:type_name -> bramble.peer.v1.TagNamesResponse.Scope
-	22, // 13: bramble.peer.v1.TagNamesResponse.stats:type_name -> bramble.peer.v1.Stats
-	22, // 14: bramble.peer.v1.TagValuesResponse.stats:type_name -> bramble.peer.v1.Stats
-	1,  // 15: bramble.peer.v1.Peer.Hello:input_type -> bramble.peer.v1.HelloRequest
-	8,  // 16: bramble.peer.v1.Peer.Holds:input_type -> bramble.peer.v1.HoldsRequest
-	10, // 17: bramble.peer.v1.Peer.Fragments:input_type -> bramble.peer.v1.FragmentsRequest
-	13, // 18: bramble.peer.v1.Peer.Candidates:input_type -> bramble.peer.v1.CandidatesRequest
-	5,  // 19: bramble.peer.v1.Peer.Strays:input_type -> bramble.peer.v1.StraysRequest
-	7,  // 20: bramble.peer.v1.Peer.Newest:input_type -> bramble.peer.v1.NewestRequest
-	15, // 21: bramble.peer.v1.Peer.Search:input_type -> bramble.peer.v1.SearchRequest
-	17, // 22: bramble.peer.v1.Peer.Metrics:input_type -> bramble.peer.v1.MetricsRequest
-	19, // 23: bramble.peer.v1.Peer.TagNames:input_type -> bramble.peer.v1.TagsRequest
-	19, // 24: bramble.peer.v1.Peer.TagValues:input_type -> bramble.peer.v1.TagsRequest
-	2,  // 25: bramble.peer.v1.Peer.Hello:output_type -> bramble.peer.v1.HelloResponse
-	9,  // 26: bramble.peer.v1.Peer.Holds:output_type -> bramble.peer.v1.HoldsResponse
-	11, // 27: bramble.peer.v1.Peer.Fragments:output_type -> bramble.peer.v1.FragmentsResponse
-	14, // 28: bramble.peer.v1.Peer.Candidates:output_type -> bramble.peer.v1.CandidatesResponse
-	6,  // 29: bramble.peer.v1.Peer.Strays:output_type -> bramble.peer.v1.StraysResponse
-	18, // 30: bramble.peer.v1.Peer.Newest:output_type -> bramble.peer.v1.Chunk
-	16, // 31: bramble.peer.v1.Peer.Search:output_type -> bramble.peer.v1.SearchResponse
-	18, // 32: bramble.peer.v1.Peer.Metrics:output_type -> bramble.peer.v1.Chunk
-	20, // 33: bramble.peer.v1.Peer.TagNames:output_type -> bramble.peer.v1.TagNamesResponse
-	21, // 34: bramble.peer.v1.Peer.TagValues:output_type -> bramble.peer.v1.TagValuesResponse
-	25, // [25:35] is the sub-list for method output_type
-	15, // [15:25] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	24, // 4: bramble.peer.v1.ColumnsRequest.columns:type_name -> bramble.peer.v1.ColumnsRequest.Column
+	25, // 5: bramble.peer.v1.Query.tags:type_name -> bramble.peer.v1.Query.TagsEntry
+	13, // 6: bramble.peer.v1.CandidatesRequest.query:type_name -> bramble.peer.v1.Query
+	0,  // 7: bramble.peer.v1.CandidatesRequest.kind:type_name -> bramble.peer.v1.CandidatesRequest.Kind
+	13, // 8: bramble.peer.v1.SearchRequest.query:type_name -> bramble.peer.v1.Query
+	13, // 9: bramble.peer.v1.MetricsRequest.query:type_name -> bramble.peer.v1.Query
+	4,  // 10: bramble.peer.v1.MetricsRequest.share:type_name -> bramble.peer.v1.Share
+	13, // 11: bramble.peer.v1.TagsRequest.query:type_name -> bramble.peer.v1.Query
+	4,  // 12: bramble.peer.v1.TagsRequest.share:type_name -> bramble.peer.v1.Share
+	26, // 13: bramble.peer.v1.TagNamesResponse.scopes:type_name -> bramble.peer.v1.TagNamesResponse.Scope
+	23, // 14: bramble.peer.v1.TagNamesResponse.stats:type_name -> bramble.peer.v1.Stats
+	23, // 15: bramble.peer.v1.TagValuesResponse.stats:type_name -> bramble.peer.v1.Stats
+	1,  // 16: bramble.peer.v1.Peer.Hello:input_type -> bramble.peer.v1.HelloRequest
+	8,  // 17: bramble.peer.v1.Peer.Holds:input_type -> bramble.peer.v1.HoldsRequest
+	10, // 18: bramble.peer.v1.Peer.Fragments:input_type -> bramble.peer.v1.FragmentsRequest
+	12, // 19: bramble.peer.v1.Peer.Columns:input_type -> bramble.peer.v1.ColumnsRequest
+	14, // 20: bramble.peer.v1.Peer.Candidates:input_type -> bramble.peer.v1.CandidatesRequest
+	5,  // 21: bramble.peer.v1.Peer.Strays:input_type -> bramble.peer.v1.StraysRequest
+	7,  // 22: bramble.peer.v1.Peer.Newest:input_type -> bramble.peer.v1.NewestRequest
+	16, // 23: bramble.peer.v1.Peer.Search:input_type -> bramble.peer.v1.SearchRequest
+	18, // 24: bramble.peer.v1.Peer.Metrics:input_type -> bramble.peer.v1.MetricsRequest
+	20, // 25: bramble.peer.v1.Peer.TagNames:input_type -> bramble.peer.v1.TagsRequest
+	20, // 26: bramble.peer.v1.Peer.TagValues:input_type -> bramble.peer.v1.TagsRequest
+	2,  // 27: bramble.peer.v1.Peer.Hello:output_type -> bramble.peer.v1.HelloResponse
+	9,  // 28: bramble.peer.v1.Peer.Holds:output_type -> bramble.peer.v1.HoldsResponse
+	11, // 29: bramble.peer.v1.Peer.Fragments:output_type -> bramble.peer.v1.FragmentsResponse
+	19, // 30: bramble.peer.v1.Peer.Columns:output_type -> bramble.peer.v1.Chunk
+	15, // 31: bramble.peer.v1.Peer.Candidates:output_type -> bramble.peer.v1.CandidatesResponse
+	6,  // 32: bramble.peer.v1.Peer.Strays:output_type -> bramble.peer.v1.StraysResponse
+	19, // 33: bramble.peer.v1.Peer.Newest:output_type -> bramble.peer.v1.Chunk
+	17, // 34: bramble.peer.v1.Peer.Search:output_type -> bramble.peer.v1.SearchResponse
+	19, // 35: bramble.peer.v1.Peer.Metrics:output_type -> bramble.peer.v1.Chunk
+	21, // 36: bramble.peer.v1.Peer.TagNames:output_type -> bramble.peer.v1.TagNamesResponse
+	22, // 37: bramble.peer.v1.Peer.TagValues:output_type -> bramble.peer.v1.TagValuesResponse
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
@@ -1746,7 +1871,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	Peer_Hello_FullMethodName      = "/bramble.peer.v1.Peer/Hello"
 	Peer_Holds_FullMethodName      = "/bramble.peer.v1.Peer/Holds"
 	Peer_Fragments_FullMethodName  = "/bramble.peer.v1.Peer/Fragments"
+	Peer_Columns_FullMethodName    = "/bramble.peer.v1.Peer/Columns"
 	Peer_Candidates_FullMethodName = "/bramble.peer.v1.Peer/Candidates"
 	Peer_Strays_FullMethodName     = "/bramble.peer.v1.Peer/Strays"
 	Peer_Newest_FullMethodName     = "/bramble.peer.v1.Peer/Newest"
@@ -46,6 +47,8 @@ type PeerClient interface {
 	Holds(ctx context.Context, in *HoldsRequest, opts ...grpc.CallOption) (*HoldsResponse, error)
 	// Fragments returns the spans of traces that are here.
 	Fragments(ctx context.Context, in *FragmentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FragmentsResponse], error)
+	// Columns returns some columns of the spans of traces that are here.
+	Columns(ctx context.Context, in *ColumnsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
 	// Candidates lists traces that may match, the newest first.
 	Candidates(ctx context.Context, in *CandidatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CandidatesResponse], error)
 	// Strays lists the traces here that are another agent's by a ring.
@@ -109,9 +112,28 @@ func (c *peerClient) Fragments(ctx context.Context, in *FragmentsRequest, opts .
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_FragmentsClient = grpc.ServerStreamingClient[FragmentsResponse]
 
+func (c *peerClient) Columns(ctx context.Context, in *ColumnsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[1], Peer_Columns_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ColumnsRequest, Chunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_ColumnsClient = grpc.ServerStreamingClient[Chunk]
+
 func (c *peerClient) Candidates(ctx context.Context, in *CandidatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CandidatesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[1], Peer_Candidates_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[2], Peer_Candidates_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +162,7 @@ func (c *peerClient) Strays(ctx context.Context, in *StraysRequest, opts ...grpc
 
 func (c *peerClient) Newest(ctx context.Context, in *NewestRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[2], Peer_Newest_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[3], Peer_Newest_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +181,7 @@ type Peer_NewestClient = grpc.ServerStreamingClient[Chunk]
 
 func (c *peerClient) Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[3], Peer_Search_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[4], Peer_Search_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +200,7 @@ type Peer_SearchClient = grpc.ServerStreamingClient[SearchResponse]
 
 func (c *peerClient) Metrics(ctx context.Context, in *MetricsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[4], Peer_Metrics_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[5], Peer_Metrics_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +229,7 @@ func (c *peerClient) TagNames(ctx context.Context, in *TagsRequest, opts ...grpc
 
 func (c *peerClient) TagValues(ctx context.Context, in *TagsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TagValuesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[5], Peer_TagValues_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[6], Peer_TagValues_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -236,6 +258,8 @@ type PeerServer interface {
 	Holds(context.Context, *HoldsRequest) (*HoldsResponse, error)
 	// Fragments returns the spans of traces that are here.
 	Fragments(*FragmentsRequest, grpc.ServerStreamingServer[FragmentsResponse]) error
+	// Columns returns some columns of the spans of traces that are here.
+	Columns(*ColumnsRequest, grpc.ServerStreamingServer[Chunk]) error
 	// Candidates lists traces that may match, the newest first.
 	Candidates(*CandidatesRequest, grpc.ServerStreamingServer[CandidatesResponse]) error
 	// Strays lists the traces here that are another agent's by a ring.
@@ -268,6 +292,9 @@ func (UnimplementedPeerServer) Holds(context.Context, *HoldsRequest) (*HoldsResp
 }
 func (UnimplementedPeerServer) Fragments(*FragmentsRequest, grpc.ServerStreamingServer[FragmentsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Fragments not implemented")
+}
+func (UnimplementedPeerServer) Columns(*ColumnsRequest, grpc.ServerStreamingServer[Chunk]) error {
+	return status.Error(codes.Unimplemented, "method Columns not implemented")
 }
 func (UnimplementedPeerServer) Candidates(*CandidatesRequest, grpc.ServerStreamingServer[CandidatesResponse]) error {
 	return status.Error(codes.Unimplemented, "method Candidates not implemented")
@@ -357,6 +384,17 @@ func _Peer_Fragments_Handler(srv interface{}, stream grpc.ServerStream) error {
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_FragmentsServer = grpc.ServerStreamingServer[FragmentsResponse]
+
+func _Peer_Columns_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ColumnsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PeerServer).Columns(m, &grpc.GenericServerStream[ColumnsRequest, Chunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_ColumnsServer = grpc.ServerStreamingServer[Chunk]
 
 func _Peer_Candidates_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(CandidatesRequest)
@@ -477,6 +515,11 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Fragments",
 			Handler:       _Peer_Fragments_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Columns",
+			Handler:       _Peer_Columns_Handler,
 			ServerStreams: true,
 		},
 		{
