@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -140,6 +142,43 @@ func reopen(t *testing.T, c crash, opts tracedb.Options, batches []*store.Batch,
 	require.NoError(t, db.Append(t.Context(), batches[0]), name)
 	after, _ := everything(t, db)
 	require.Len(t, after.Spans, len(got.Spans)+len(batches[0].Spans), name)
+}
+
+// TestLossWithinInterval cuts the power at random moments of a fake clock while a batch is appended every few milliseconds
+// with sync interval: what was acknowledged longer ago than the interval is there.
+func TestLossWithinInterval(t *testing.T) {
+	const interval = 100 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		mem := fsx.NewMem()
+		opts := tracedb.Options{
+			FS: mem, Dir: "data", Cut: tracedb.CutOptions{Spans: 400}, Compaction: tracedb.CompactionOptions{Off: true},
+			WAL: tracedb.WALOptions{Sync: tracedb.SyncInterval, SyncInterval: interval, SegmentBytes: 64 << 10},
+		}
+		db := open(t, opts)
+		gen, rng := testkit.NewGenerator(1), rand.New(rand.NewPCG(1, 1))
+		var at []time.Time // of the acknowledgements
+		var batches []*store.Batch
+		lost := 0
+		for range 120 {
+			b := gen.Batch(1 + rng.IntN(10))
+			require.NoError(t, db.Append(t.Context(), b))
+			at, batches = append(at, time.Now()), append(batches, b)
+			time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond)
+			synctest.Wait()
+			if rng.IntN(8) > 0 {
+				continue
+			}
+			safe := 0
+			for _, acknowledged := range at {
+				if time.Since(acknowledged) > interval {
+					safe++
+				}
+			}
+			reopen(t, crash{fs: mem.CrashClone(rng), safe: safe, begun: len(batches)}, opts, batches, fmt.Sprintf("batch %d", len(batches)))
+			lost += len(batches) - safe
+		}
+		require.Positive(t, lost, "something may be lost")
+	})
 }
 
 // merge appends src to dst.
