@@ -126,10 +126,10 @@ func (db *DB) leave(p *piece) {
 	db.retained.Add(p.charged.Load())
 }
 
-// doom makes the directory of a block go when the last view of it does. The block is not in the manifest any more, but
-// still in the state.
-func (db *DB) doom(b *blockPiece) {
+// doom makes the directory of a block go when the last view of it does, and gives back then what was reserved for it. The
+// block is not in the manifest any more, but still in the state.
+func (db *DB) doom(b *blockPiece, reserved int64) {
 	dir, bytes := b.block.Dir(), b.block.Meta().Bytes()
 	db.ledger.add(func(l *ledger) { l.doomed += bytes })
-	b.block.OnZero(func() { db.throwAway(dir, bytes) })
+	b.block.OnZero(func() { db.throwAway(discarded{dir, bytes, reserved}) })
 }

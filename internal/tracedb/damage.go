@@ -170,7 +170,7 @@ func (db *DB) purgeQuarantine(used, missing int64) int64 {
 	}
 	r := db.opts.Retention
 	st := retain.State{Now: db.now(), Used: used, Missing: missing, Blocks: items}
-	for _, d := range retain.Plan(retain.Limits{MaxAge: r.MaxAge, MaxBytes: r.MaxSizeBytes}, st) {
+	for _, d := range retain.Plan(retain.Limits{MaxAge: r.MaxAge, MaxBytes: r.sizeLimit()}, st) {
 		if err := db.opts.FS.RemoveAll(filepath.Join(db.opts.Dir, quarantineDir, d.ID)); err != nil {
 			call(db.opts.Listener.Error, fmt.Errorf("remove quarantined block %s: %w", d.ID, err))
 			continue

@@ -63,6 +63,8 @@ type DB struct {
 	// compacting is full while blocks are merged. It guards merged, a merge that has to be finished.
 	compacting chan struct{}
 	merged     *job
+	// reserved is what blocks take twice on disk, because they are being merged or written anew.
+	reserved atomic.Int64
 	// bulky are the blocks with large values, which are not merged. It belongs to who merges.
 	bulky map[string]struct{}
 	// decider is who decides about traces that leave the recent window, nil if nobody does.

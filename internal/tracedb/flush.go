@@ -34,6 +34,8 @@ type job struct {
 	block  *block.Block // nil if nothing was left
 	copied int          // rows that were copied without decoding
 	took   time.Duration
+	// reserved is what was noted with DB.makeRoomFor for the blocks; it is given back when their directories are removed.
+	reserved int64
 	// repairs is what was wrong with the old block, if that is why it was written anew.
 	repairs error
 }
@@ -296,6 +298,7 @@ func (db *DB) notedInHead(j *job, s *state, b *blockPiece) *blockPiece {
 // discard gives up what a job wrote. A manifest that may name it is replaced first. The caller holds commit.
 func (db *DB) discard(j *job) error {
 	if j.block == nil {
+		db.reserved.Add(-j.reserved)
 		return nil
 	}
 	if s := db.state.Load(); s != nil {
@@ -303,9 +306,9 @@ func (db *DB) discard(j *job) error {
 			return err
 		}
 	}
-	dir, bytes := j.block.Dir(), j.block.Meta().Bytes()
+	dir, bytes, reserved := j.block.Dir(), j.block.Meta().Bytes(), j.reserved
 	db.ledger.add(func(l *ledger) { l.writing, l.doomed = l.writing-bytes, l.doomed+bytes })
-	j.block.OnZero(func() { db.throwAway(dir, bytes) })
+	j.block.OnZero(func() { db.throwAway(discarded{dir, bytes, reserved}) })
 	return j.block.Release()
 }
 

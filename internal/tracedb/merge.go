@@ -27,11 +27,17 @@ func noPace(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 
 // mergeBlocks writes blocks, oldest first, as one, without the rows that overlays hide.
 func (db *DB) mergeBlocks(ctx context.Context, olds []*blockPiece, level int, wait pace) (*job, error) {
+	reserved := db.makeRoomFor(olds)
 	j, err := db.mergeOnce(ctx, olds, level, wait, false)
 	if errors.Is(err, block.ErrColumns) {
-		return db.mergeOnce(ctx, olds, level, wait, true)
+		j, err = db.mergeOnce(ctx, olds, level, wait, true)
 	}
-	return j, err
+	if err != nil {
+		db.reserved.Add(-reserved)
+		return nil, err
+	}
+	j.reserved = reserved
+	return j, nil
 }
 
 func (db *DB) mergeOnce(ctx context.Context, olds []*blockPiece, level int, wait pace, whole bool) (*job, error) {

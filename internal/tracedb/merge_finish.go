@@ -45,7 +45,11 @@ func (db *DB) finishMerge(j *job, s *state) error {
 	alone := s.alone(j.joined, now)
 	s.split.base() // The first time takes long; others must not wait for it.
 	for _, b := range now {
-		db.doom(b)
+		reserved := int64(0)
+		if j.reserved > 0 {
+			reserved = b.block.Meta().Bytes()
+		}
+		db.doom(b, reserved)
 	}
 	db.replace(func(old *state) (*state, *splitIndex) {
 		next := newState(old.live, old.frozen, blocks, old.masks)

@@ -104,12 +104,26 @@ func (db *DB) planDrops(s *state, missing int64) []retain.Drop {
 	for _, p := range slices.Backward(s.frozen) {
 		st.Heads = append(st.Heads, retain.Item{ID: p.id, Newest: p.newest(), Bytes: max(1, p.logged)})
 	}
-	return retain.Plan(retain.Limits{MaxAge: r.MaxAge, MaxBytes: r.MaxSizeBytes}, st)
+	return retain.Plan(retain.Limits{MaxAge: r.MaxAge, MaxBytes: r.sizeLimit()}, st)
 }
 
-// used returns the bytes on disk that count for retention: log, blocks and quarantine.
+// sizeLimit returns how much may be on disk after a look: a little is left for what comes until the next one, and for what
+// does not count, such as meta.json.
+func (r *Retention) sizeLimit() int64 { return r.MaxSizeBytes - min(r.MaxSizeBytes/32, 64<<20) }
+
+// makeRoomFor notes that blocks are about to be written anew, which takes as much again for a while, and makes room for that.
+func (db *DB) makeRoomFor(olds []*blockPiece) (bytes int64) {
+	for _, b := range olds {
+		bytes += b.block.Meta().Bytes()
+	}
+	db.reserved.Add(bytes)
+	db.retain()
+	return bytes
+}
+
+// used returns the bytes on disk that count for retention: log, blocks, those that are being written anew, and quarantine.
 func (db *DB) used(s *state) int64 {
-	n := db.wal.Bytes() + db.losses.bytes()
+	n := db.wal.Bytes() + db.losses.bytes() + db.reserved.Load()
 	for _, b := range s.blocks {
 		n += b.block.Meta().Bytes()
 	}
@@ -151,7 +165,7 @@ func (db *DB) applyDrops(s *state, plan []retain.Drop) error {
 		db.saveLater(err)
 	}
 	for _, b := range blocks {
-		db.doom(b)
+		db.doom(b, 0)
 	}
 	db.replace(func(old *state) (*state, *splitIndex) {
 		masks := old.masks

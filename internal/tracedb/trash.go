@@ -23,13 +23,13 @@ type trash struct {
 }
 
 type discarded struct {
-	dir   string
-	bytes int64
+	dir             string
+	bytes, reserved int64
 }
 
-func (db *DB) throwAway(dir string, bytes int64) {
+func (db *DB) throwAway(d discarded) {
 	db.trash.mu.Lock()
-	db.trash.dirs = append(db.trash.dirs, discarded{dir, bytes})
+	db.trash.dirs = append(db.trash.dirs, d)
 	db.trash.mu.Unlock()
 	db.wakeFlusher()
 }
@@ -52,6 +52,7 @@ func (db *DB) emptyTrash() error {
 		db.ledger.add(func(l *ledger) {
 			l.flow.Freed, l.flow.Now, l.doomed = l.flow.Freed+d.bytes, l.flow.Now-d.bytes, l.doomed-d.bytes
 		})
+		db.reserved.Add(-d.reserved)
 	}
 	return errors.Join(errs...)
 }
