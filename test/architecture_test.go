@@ -29,7 +29,7 @@ type rule struct {
 
 var rules = []rule{
 	{
-		packages: []string{"internal/spanid", "internal/fsx", "internal/memlimit", "internal/pii"},
+		packages: []string{"internal/spanid", "internal/fsx", "internal/memlimit", "internal/gcpace", "internal/pii"},
 		deny:     []string{"go.opentelemetry.io/collector", "net/http"},
 		why:      "leaf packages know nothing of ours, of the Collector or of HTTP",
 	},

@@ -22,6 +22,7 @@ import (
 
 	"github.com/bramble-tracing/bramble/components/configmapprovider"
 	"github.com/bramble-tracing/bramble/components/watchprovider"
+	"github.com/bramble-tracing/bramble/internal/gcpace"
 	"github.com/bramble-tracing/bramble/internal/procstate"
 )
 
@@ -35,6 +36,9 @@ const (
 	// memoryRatio is the share of the container's memory limit at which Go's collector starts to work harder. The
 	// rest is for what Go does not account for, and for values of megabytes that arrive while it collects.
 	memoryRatio = 0.8
+	// garbageRoom is how much garbage may pile up. Receiving spans makes about 1.2 kB of it each, so that at 10,000 a
+	// second five seconds fit.
+	garbageRoom = 64 << 20
 )
 
 func main() {
@@ -43,6 +47,7 @@ func main() {
 
 func run() int {
 	limitMemory()
+	defer gcpace.Start(garbageRoom)()
 	procstate.Default.SetGrace(reloadGrace)
 	// The signals are ours from the first moment: the Collector takes them only when its components have started, and
 	// until then they would end the process without shutting down.
