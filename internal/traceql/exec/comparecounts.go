@@ -218,7 +218,7 @@ func (x *metricsRun) settle(ranges []*countedRange) error {
 // settle decides about one attribute.
 func (c *comparer) settle(a ast.Attr, ranges []*countedRange) error {
 	all := c.of(a)
-	spans, most := all.spans(), 0.0
+	spans, most, unknown := all.spans(), 0.0, false
 	known := map[store.Value]float64{}
 	for v, vc := range all.values {
 		known[v] = vc.total()
@@ -228,14 +228,14 @@ func (c *comparer) settle(a ast.Attr, ranges []*countedRange) error {
 		spans += float64(p.sum.Spans)
 		most += float64(p.most)
 		if p.unknown {
-			in.scan[a] = true
+			in.scan[a], unknown = true, true
 		}
 		for v, n := range p.listed {
 			known[v] += float64(n.Spans)
 			spans += float64(n.Spans)
 		}
 	}
-	if most*rareValue >= spans { // Any value may be common.
+	if unknown || most*rareValue >= spans { // Any value may be common.
 		for _, in := range ranges {
 			in.scan[a] = true
 		}

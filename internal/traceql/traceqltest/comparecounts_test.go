@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/testkit"
 	"github.com/bramble-tracing/bramble/internal/traceql"
@@ -121,4 +122,34 @@ func compareCounted(t *testing.T, what string, got, want comparedSeries, more ma
 	}
 	compare(want, got, "is not as it should be")
 	compare(got, want, "is too much")
+}
+
+// TestCompareWhereNothingIsCounted: where a row group has no counts of an attribute, because the values of events have several
+// types, its values are counted row by row, those that no other row group has too (X-51).
+func TestCompareWhereNothingIsCounted(t *testing.T) {
+	b := &store.Batch{Resources: make([]store.Resource, 1), Scopes: make([]store.Scope, 1)}
+	values := []store.Value{store.String("a"), store.String("a"), store.Int(1), store.Bool(false), store.Bool(false), store.Bool(true), store.String("b"), store.Float(2)}
+	for i, v := range values {
+		start := uint64(Epoch) + uint64(i)*uint64(time.Second)
+		b.Spans = append(b.Spans, store.Span{
+			TraceID: spanid.TraceID{15: byte(i + 1)}, SpanID: spanid.SpanID{7: 1}, Name: "s", StartNano: start, EndNano: start + 1,
+			Events: []store.Event{{TimeNano: start, Name: "e", Attrs: []store.Attr{{Key: "x", Value: v}}}},
+		})
+	}
+	o := exec.MetricsOptions{Start: Epoch - 1, End: Epoch + int64(time.Minute), Instant: true}
+	for name, form := range engineForms {
+		got, more := comparedPoints(t, engineView(t, b, form), `{ } | compare({ status = error }, 10)`, o)
+		if more["event.x"] {
+			t.Errorf("%s: values were left out", name)
+		}
+		for value, spans := range map[string]float64{`"a"`: 2, "1": 1, "false": 2, "true": 1, `"b"`: 1, "2.0": 1} {
+			sum := 0.0
+			for _, n := range got[compared{"baseline", "event.x", value}] {
+				sum += n
+			}
+			if sum != spans {
+				t.Errorf("%s: event.x = %s has %v spans, not %v: %v", name, value, sum, spans, got)
+			}
+		}
+	}
 }

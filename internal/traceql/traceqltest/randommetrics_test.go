@@ -139,11 +139,15 @@ func sortPoints(list []point) []point {
 	return list
 }
 
+// leastDifference is far below every value of a function of durations, in seconds, and above what is left when two of
+// them are subtracted that are equal but for the order of their terms.
+const leastDifference = 1e-12
+
 // samePoints allows sums to differ by the order of their terms.
 func samePoints(a, b []point) bool {
 	return slices.EqualFunc(a, b, func(x, y point) bool {
 		return x.labels == y.labels && slices.EqualFunc(x.values, y.values, func(f, g float64) bool {
-			return f == g || math.IsNaN(f) && math.IsNaN(g) || math.Abs(f-g) <= 1e-9*max(math.Abs(f), math.Abs(g))
+			return f == g || math.IsNaN(f) && math.IsNaN(g) || math.Abs(f-g) <= max(leastDifference, 1e-9*max(math.Abs(f), math.Abs(g)))
 		})
 	})
 }
