@@ -44,7 +44,8 @@ func (d *numDict) build(codes []uint16, nums []uint64) ([]uint16, bool) {
 	return codes, true
 }
 
-// chooseNums picks the smallest encoding of a column of numbers, judged by its first granule.
+// chooseNums picks the smallest encoding of a column of numbers, judged by its first granule. A dictionary is decoded
+// many times quicker than 64 bits a value that zstd has packed to about as many bytes, and may be a little larger.
 func (e *FlatEncoder) chooseNums(b *Builder) Encoding {
 	if b.spec.Type == Bool {
 		return Plain
@@ -64,7 +65,7 @@ func (e *FlatEncoder) chooseNums(b *Builder) Encoding {
 		return best
 	}
 	dict := len(e.numDict.values) * 8 * (to - from) / max(1, len(b.nums))
-	if s := e.trialSize(b, from, to, Dictionary) + dict/2; s <= size {
+	if s := e.chooseWidth(b, from, to, len(e.numDict.values)) + dict/2; s <= size+size/32 {
 		best = Dictionary
 	}
 	return best
@@ -74,6 +75,8 @@ func (e *FlatEncoder) chooseNums(b *Builder) Encoding {
 func (e *FlatEncoder) chooseText(b *Builder) Encoding {
 	if !b.plain {
 		if distinctEnough(len(b.texts), len(b.codes)) {
+			from, to := granuleSample(b)
+			e.chooseWidth(b, from, to, len(b.texts))
 			return Dictionary
 		}
 		b.spill()
@@ -103,6 +106,26 @@ func (b *Builder) cutText(from, to, limit int) int {
 		start = int(b.offs[from-1])
 	}
 	return from + sort.Search(to-from, func(i int) bool { return int(b.offs[from+i])-start > limit })
+}
+
+// byteWidth is the width of dictionary indexes that zstd can compress: it knows bytes, not bits.
+const byteWidth = 8
+
+// chooseWidth picks the width of the dictionary indexes: the bits that they need, or a byte where zstd makes less of that,
+// because the same indexes come again in the same order. It returns the size of the values [from, to).
+func (e *FlatEncoder) chooseWidth(b *Builder, from, to, distinct int) int {
+	e.width = codeWidth(distinct)
+	size := e.trialSize(b, from, to, Dictionary)
+	if distinct == 1 || e.width >= byteWidth {
+		return size
+	}
+	narrow := e.width
+	e.width = byteWidth
+	if s := e.trialSize(b, from, to, Dictionary); s < size-size/10 { // Other granules may not have so much of it.
+		return s
+	}
+	e.width = narrow
+	return size
 }
 
 func (e *FlatEncoder) trialSize(b *Builder, from, to int, enc Encoding) int {

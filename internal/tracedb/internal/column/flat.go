@@ -29,6 +29,7 @@ type FlatEncoder struct {
 	offs     []uint32
 	numDict  numDict
 	codes    []uint16
+	width    int // of the dictionary indexes, in bits
 	distinct linearCounter
 	rawBuf   []byte // one page before compression
 }
@@ -158,9 +159,9 @@ func (e *FlatEncoder) encodePage(b *Builder, from, to, row, end int, enc Encodin
 func (e *FlatEncoder) appendValues(dst []byte, b *Builder, from, to int, enc Encoding) []byte {
 	switch {
 	case enc == Dictionary && b.spec.Type.number():
-		return appendCodes(dst, e.codes[from:to], codeWidth(len(e.numDict.values)))
+		return appendCodes(dst, e.codes[from:to], e.width)
 	case enc == Dictionary:
-		return appendCodes(dst, b.codes[from:to], codeWidth(len(b.texts)))
+		return appendCodes(dst, b.codes[from:to], e.width)
 	case b.spec.Type == Bool:
 		return appendBits(dst, b.nums[from:to])
 	case b.spec.Type.number() && enc == DeltaBinary:

@@ -50,3 +50,34 @@ func TestLevelsFromAnywhere(t *testing.T) {
 		require.Equal(t, want.words, got.words, "rows %d to %d", from, to)
 	}
 }
+
+// TestWidthOfIndexes: indexes that come again in the same order take a byte each, which zstd sees; others as many bits as
+// they need.
+func TestWidthOfIndexes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	again := testColumn{spec: Spec{Name: "again", Type: Int, Value: store.TypeInt}}
+	random := testColumn{spec: Spec{Name: "random", Type: Int, Value: store.TypeInt}}
+	period := make([]uint64, 37)
+	for i := range period {
+		period[i] = uint64(rng.IntN(6))
+	}
+	for i := range 2 * store.GranuleRows {
+		again.cells = append(again.cells, cell{ok: true, num: period[i%len(period)]})
+		random.cells = append(random.cells, cell{ok: true, num: rng.Uint64N(6)})
+	}
+	cols := []testColumn{again, random}
+	data, l, _ := writeTable(t, cols, 2*store.GranuleRows, 2)
+	f, err := openTable(t, data, l, cols)
+	require.NoError(t, err)
+	for col, want := range []byte{byteWidth, 3} {
+		require.True(t, f.HasDict(0, col))
+		pages, err := f.pageRefs(0, col)
+		require.NoError(t, err)
+		p, err := f.dataPage(&f.groups[0].chunks[col], &pages[0])
+		require.NoError(t, err)
+		require.Equal(t, want, p.raw[0], "width of column %q", cols[col].spec.Name)
+		f.freePage(p)
+		compareColumn(t, f, col, &cols[col])
+	}
+	compareWithParquetGo(t, data, cols)
+}
