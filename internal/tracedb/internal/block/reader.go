@@ -25,7 +25,9 @@ type Reader struct {
 	Cache Cache
 	Unzip *column.Decompressor
 	next  atomic.Uint64
-	picks atomic.Uint64 // reads of some rows of a granule, see Block.whole
+
+	concurrency int           // pages that are decompressed at a time
+	picks       atomic.Uint64 // reads of some rows of a granule, see Block.whole
 }
 
 // NewReader returns a reader whose blocks share the cache. Close it after the last block.
@@ -34,7 +36,7 @@ func NewReader(fs fsx.FS, cache Cache, concurrency int) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{FS: fs, Cache: cache, Unzip: unzip}, nil
+	return &Reader{FS: fs, Cache: cache, Unzip: unzip, concurrency: concurrency}, nil
 }
 
 // Close frees the decompressor.
