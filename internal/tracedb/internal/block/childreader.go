@@ -16,11 +16,11 @@ type childReader struct {
 	attrs  []*rowAttrs        // per piece
 }
 
-// childReader returns a reader for the events or links of the wanted rows, of all if want is nil. Its offsets are those of
-// the wanted rows, by their place in want, and count the children that are read.
-func (g *granule) childReader(file int, want []uint16) (*childReader, error) {
-	if want != nil {
-		return g.childrenOf(file, want)
+// childReader returns a reader for the events or links of a stretch of the granule. Its offsets are those of the rows of
+// the stretch, by their place in it, and count the children that are read.
+func (g *granule) childReader(file int, of *stretch) (*childReader, error) {
+	if of.want != nil {
+		return g.childrenOf(file, of)
 	}
 	ch, err := g.children(file)
 	if err != nil {
@@ -28,7 +28,7 @@ func (g *granule) childReader(file int, want []uint16) (*childReader, error) {
 	}
 	r := &childReader{children: ch}
 	for i, p := range ch.pieces {
-		if err := r.addPiece(file, uint32(i*store.GranuleRows), p, nil); err != nil { //nolint:gosec // children of a granule
+		if err := r.addPiece(file, uint32(i*store.GranuleRows), p, of, nil); err != nil { //nolint:gosec // children of a granule
 			return nil, err
 		}
 	}
@@ -36,23 +36,23 @@ func (g *granule) childReader(file int, want []uint16) (*childReader, error) {
 }
 
 // childrenOf is childReader for some rows. Without events or links of theirs nothing but the counts is read.
-func (g *granule) childrenOf(file int, want []uint16) (*childReader, error) {
+func (g *granule) childrenOf(file int, of *stretch) (*childReader, error) {
 	ch, total, err := g.childPieces(file)
 	if err != nil {
 		return nil, err
 	}
-	ch.offsets = make([]uint32, 1, len(want)+1)
+	ch.offsets = make([]uint32, 1, of.len()+1)
 	r := &childReader{children: ch}
 	if total == 0 {
-		ch.offsets = ch.offsets[:len(want)+1]
+		ch.offsets = ch.offsets[:of.len()+1]
 		return r, nil
 	}
-	counts, err := g.counts(file)
+	counts, err := g.counts(file, of.keep)
 	if err != nil {
 		return nil, err
 	}
 	var rows []uint32 // of the children, counted through the pieces
-	err = g.childOffsets(counts, total, want, func(_ int, from, end uint32) {
+	err = g.childOffsets(counts, total, of.want, func(_ int, from, end uint32) {
 		for c := from; c < end; c++ {
 			rows = append(rows, c)
 		}
@@ -74,7 +74,7 @@ func (g *granule) childrenOf(file int, want []uint16) (*childReader, error) {
 			continue
 		}
 		ch.pieces = append(ch.pieces, p)
-		if err := r.addPiece(file, start, p, some); err != nil {
+		if err := r.addPiece(file, start, p, of, some); err != nil {
 			return nil, err
 		}
 		start += uint32(len(some)) //nolint:gosec // as above
@@ -82,9 +82,12 @@ func (g *granule) childrenOf(file int, want []uint16) (*childReader, error) {
 	return r, nil
 }
 
-// counts returns the numbers of events or links of all rows, which say where those of a row begin. They are not cached.
-func (g *granule) counts(file int) (*column.Values, error) {
+// counts returns the numbers of events or links of all rows, which say where those of a row begin.
+func (g *granule) counts(file int, keep bool) (*column.Values, error) {
 	col := childCounts(file)
+	if keep {
+		return g.column(col)
+	}
 	if v, ok := g.b.cachedValues(g.spans, g.group, col, g.first); ok {
 		return v, nil
 	}
@@ -95,9 +98,9 @@ func (g *granule) counts(file int) (*column.Values, error) {
 	return g.spans.Granule(g.group, col, g.first, g.rows, dict)
 }
 
-// addPiece reads the next piece, or the wanted rows of it. start is the first child of it.
-func (r *childReader) addPiece(file int, start uint32, p piece, want []uint16) error {
-	part := stretch{b: r.g.b, t: r.t, group: r.group, first: p.first, rows: p.rows, want: want}
+// addPiece reads the next piece, or the wanted rows of it, for a stretch of the granule. start is the first child of it.
+func (r *childReader) addPiece(file int, start uint32, p piece, of *stretch, want []uint16) error {
+	part := stretch{b: r.g.b, t: r.t, group: r.group, first: p.first, rows: p.rows, want: want, keep: of.keep}
 	fixed, attrs, err := part.read(childFixed[file])
 	if err != nil {
 		return err

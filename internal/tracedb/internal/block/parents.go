@@ -146,7 +146,7 @@ func (g *granule) parentsOf(s *stretch, spanIDs, rows, ids *column.Values) ([]st
 		for n < len(others) && others[n].granule == others[0].granule {
 			n++
 		}
-		if err := g.b.spanIDsAt(others[:n], s.want == nil, out); err != nil {
+		if err := g.b.spanIDsAt(others[:n], s, out); err != nil {
 			return nil, err
 		}
 		others = others[n:]
@@ -154,14 +154,15 @@ func (g *granule) parentsOf(s *stretch, spanIDs, rows, ids *column.Values) ([]st
 	return out, nil
 }
 
-// spanIDsAt reads the span ids of rows of one granule. whole says that others of it will be wanted.
-func (b *Block) spanIDsAt(rows []parentOf, whole bool, out []string) error {
+// spanIDsAt reads the span ids of rows of one granule, for a stretch of this or another one.
+func (b *Block) spanIDsAt(rows []parentOf, of *stretch, out []string) error {
 	g, err := b.granule(rows[0].granule)
 	if err != nil {
 		return err
 	}
 	s := g.stretch(nil)
-	if !whole {
+	s.keep = of.keep
+	if of.want != nil {
 		for _, r := range rows {
 			s.want = append(s.want, uint16(r.at)) //nolint:gosec // a row of a granule
 		}

@@ -27,7 +27,7 @@ type Reader struct {
 	next  atomic.Uint64
 
 	concurrency int           // pages that are decompressed at a time
-	picks       atomic.Uint64 // reads of some rows of a granule, see Block.whole
+	picks       atomic.Uint64 // reads of some rows of a granule, see Block.keep
 }
 
 // NewReader returns a reader whose blocks share the cache. Close it after the last block.

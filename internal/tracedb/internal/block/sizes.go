@@ -180,7 +180,7 @@ func (r *childReader) sizes(of map[int]sizeOf) ([][]int, error) {
 }
 
 func (g *granule) addEventSizes(sizes []int) error {
-	r, err := g.childReader(fileEvents, nil)
+	r, err := g.childReader(fileEvents, g.stretch(nil))
 	if err != nil || len(r.pieces) == 0 {
 		return err
 	}
@@ -203,7 +203,7 @@ func (g *granule) addEventSizes(sizes []int) error {
 }
 
 func (g *granule) addLinkSizes(sizes []int) error {
-	r, err := g.childReader(fileLinks, nil)
+	r, err := g.childReader(fileLinks, g.stretch(nil))
 	if err != nil || len(r.pieces) == 0 {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
 )
 
-// wholeRows is from how many rows of a granule on all of them are decoded, and kept for whoever reads the rest.
+// wholeRows is from how many rows of a granule on all of them are decoded, and cached for whoever reads the rest.
 const wholeRows = 512
 
 // Spans implements store.Part. Each column of a granule is read once for all rows in it.
@@ -77,7 +77,8 @@ func (b *Block) spansOf(rows []wanted, a *assembler, out []store.Span) error {
 		return err
 	}
 	part := g.stretch(nil)
-	if !b.whole(g, len(rows)) {
+	part.keep = b.keep(g)
+	if len(rows) < wholeRows {
 		part.want = make([]uint16, 0, len(rows))
 		for _, r := range rows {
 			part.want = append(part.want, uint16(r.row%store.GranuleRows)) //nolint:gosec // a row of a granule
@@ -104,14 +105,14 @@ func (b *Block) spansOf(rows []wanted, a *assembler, out []store.Span) error {
 // granules fit into the cache.
 const soon = 32
 
-// whole decides whether a granule of which some rows are wanted is decoded and cached as a whole. That takes several times
+// keep decides whether a granule of which rows are wanted is decoded as a whole for the cache. That takes several times
 // longer than picking a few rows, and pays when others of it are wanted soon.
-func (b *Block) whole(g *granule, rows int) bool {
+func (b *Block) keep(g *granule) bool {
 	key := CacheKey{Block: b.id, Kind: cacheTouched, Granule: int32(g.num)} //nolint:gosec // small
 	now := b.reader.picks.Add(1)
 	last, ok := b.reader.Cache.Get(key)
 	b.reader.Cache.Put(key, now, 128)
-	return rows >= wholeRows || ok && now-last.(uint64) <= soon //nolint:forcetypeassert // we put it there
+	return ok && now-last.(uint64) <= soon //nolint:forcetypeassert // we put it there
 }
 
 // assembler adds spans to a batch with the resources and scopes that they use.
@@ -179,10 +180,10 @@ func (g *granule) spanReader(part *stretch) (*spanReader, error) {
 	if r.parents, err = g.parentsOf(part, r.fixed[colSpanID], r.fixed[colParentRow], r.fixed[colParentID]); err != nil {
 		return nil, err
 	}
-	if r.events, err = g.childReader(fileEvents, part.want); err != nil {
+	if r.events, err = g.childReader(fileEvents, part); err != nil {
 		return nil, err
 	}
-	r.links, err = g.childReader(fileLinks, part.want)
+	r.links, err = g.childReader(fileLinks, part)
 	return r, err
 }
 

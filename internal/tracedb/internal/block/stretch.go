@@ -19,6 +19,7 @@ type stretch struct {
 	group       int
 	first, rows int
 	want        []uint16 // rows from first on, ascending, each once; nil: all
+	keep        bool     // decode and cache all rows, also if some are wanted
 }
 
 // stretch returns the granule's rows of the spans table.
@@ -53,11 +54,14 @@ func (s *stretch) find(row int) (int, bool) {
 	return slices.BinarySearch(s.want, uint16(row)) //nolint:gosec // a row of a granule
 }
 
-// column returns the values of a column. Those of wanted rows are not cached: that another query wants rows of the same
-// granule is rare (see Block.whole).
+// column returns the values of a column.
 func (s *stretch) column(col int) (*column.Values, error) {
-	if s.want == nil {
-		return s.b.values(s.t, s.group, col, s.first, s.rows)
+	if s.want == nil || s.keep {
+		v, err := s.b.values(s.t, s.group, col, s.first, s.rows)
+		if err != nil || s.want == nil {
+			return v, err
+		}
+		return v.Pick(s.want), nil
 	}
 	if v, ok := s.b.cachedValues(s.t, s.group, col, s.first); ok {
 		return v.Pick(s.want), nil
