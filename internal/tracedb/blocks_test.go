@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -233,6 +234,75 @@ func TestBadManifest(t *testing.T) {
 	left, err := fsx.ReadFile(base, path)
 	require.NoError(t, err)
 	require.Equal(t, newer, left)
+}
+
+// TestBadManifestAfterMerge loses the manifest while the blocks that were merged, and one that was written anew after a
+// deletion, are still there, because a view uses them: they are left out.
+func TestBadManifestAfterMerge(t *testing.T) {
+	fsys := fsx.NewMem()
+	opts := tracedb.Options{
+		FS: fsys, Dir: "data", WAL: tracedb.WALOptions{Sync: tracedb.SyncAlways}, PurgeAfter: time.Hour,
+		Compaction: tracedb.CompactionOptions{MinBlocks: 3, Off: true},
+	}
+	db := open(t, opts)
+	g := testkit.NewGenerator(4)
+	all := fill(t, db, g, 3, 40)
+	held, err := db.View()
+	require.NoError(t, err)
+	defer held.Release()
+	db.CompactionOn()
+	require.NoError(t, db.Compact(t.Context()))
+	merge(all, fill(t, db, g, 1, 40))
+	later, err := db.View()
+	require.NoError(t, err)
+	defer later.Release()
+	victim := all.Spans[len(all.Spans)-1].TraceID
+	_, err = db.DeleteTrace(t.Context(), victim)
+	require.NoError(t, err)
+	require.NoError(t, db.Rewrite(t.Context()))
+	list, err := fsys.ReadDir(filepath.Join("data", "blocks"))
+	require.NoError(t, err)
+	require.Len(t, list, 3+1+1+1, "merged, the result, written anew, the result")
+	want := pick(all, func(s *store.Span) bool { return s.TraceID != victim })
+
+	again := opts
+	again.FS = fsys.CrashClone(rand.New(rand.NewPCG(1, 1)))
+	require.NoError(t, again.FS.Remove(filepath.Join("data", "manifest.json")))
+	rebuilt := open(t, again)
+	require.Equal(t, 2, rebuilt.Stats().Blocks)
+	got, _ := everything(t, rebuilt)
+	storetest.RequireSameSpans(t, want, got)
+}
+
+// TestBadManifestWithLog loses the manifest while the log of a block is still there: its spans are not there twice.
+func TestBadManifestWithLog(t *testing.T) {
+	mem := fsx.NewMem()
+	faulty := fsx.NewFaulty(mem)
+	opts := tracedb.Options{FS: faulty, Dir: "data", WAL: tracedb.WALOptions{Sync: tracedb.SyncAlways}}
+	db := open(t, opts)
+	g := testkit.NewGenerator(4)
+	all := fill(t, db, g, 1, 40)
+	var found []*fsx.Mem
+	var mu sync.Mutex
+	faulty.Before(func(op fsx.Op, path string) { // The block is complete, the manifest is about to name it.
+		if op == fsx.OpRename && strings.Contains(path, "manifest.json") {
+			mu.Lock()
+			defer mu.Unlock()
+			found = append(found, mem.CrashClone(rand.New(rand.NewPCG(1, 1))))
+		}
+	})
+	merge(all, fill(t, db, g, 1, 40))
+	faulty.Before(nil)
+	require.NotEmpty(t, found)
+	for _, fsys := range found {
+		again := opts
+		again.FS = fsys
+		require.NoError(t, fsys.Remove(filepath.Join("data", "manifest.json")))
+		rebuilt := open(t, again)
+		require.Equal(t, 2, rebuilt.Stats().Blocks)
+		got, _ := everything(t, rebuilt)
+		storetest.RequireSameSpans(t, all, got)
+	}
 }
 
 // TestFlushKeepsFailing has a disk on which no block can be written: appends wait and are refused in the end, all stays

@@ -111,6 +111,10 @@ func TestCopyGroup(t *testing.T) {
 	all := &store.Batch{}
 	for i, id := range []string{"A", "B"} {
 		b := aligned(testkit.NewGenerator(uint64(i+1)).Batch(3*store.GranuleRows+500), groups)
+		for j := range b.Scopes { // The generator's are the same each time, with the same numbers.
+			b.Scopes[j].Version += " of " + id
+			b.Scopes[j].Attrs = append(b.Scopes[j].Attrs, store.Attr{Key: "block", Value: store.String(id)})
+		}
 		// A column that the other block does not have, one of another type, and one too many values for a dictionary.
 		for j := range b.Spans {
 			b.Spans[j].Attrs = append(b.Spans[j].Attrs, store.Attr{Key: "only." + id, Value: store.Bool(j%3 == 0)})
