@@ -36,9 +36,9 @@ type fedSearch struct {
 
 // Bounds of how many candidates are listed at first and at most, and how many are evaluated at a time.
 const (
-	leastCandidates = 128
+	leastCandidates = 64
 	mostCandidates  = 1 << 20
-	leastStep       = 32
+	leastStep       = 16
 	mostStep        = 1024
 )
 
@@ -142,7 +142,8 @@ func (s *fedSearch) candidates(ctx context.Context, page int) (left []exec.Candi
 // evaluate evaluates candidates from the latest bound on until the others cannot be among the newest.
 // All that are not among them start at rest or before.
 func (s *fedSearch) evaluate(ctx context.Context, left []exec.Candidate, rest int64) error {
-	for step := max(leastStep, min(s.request.Limit, mostStep)); len(left) > 0; step = min(2*step, mostStep) {
+	tried := 0
+	for step := max(leastStep, min(s.request.Limit, mostStep)); len(left) > 0; step = s.step(step, tried) {
 		n := min(step, len(left))
 		ids := make([]spanid.TraceID, 0, n)
 		for _, c := range left[:n] {
@@ -158,6 +159,7 @@ func (s *fedSearch) evaluate(ctx context.Context, left []exec.Candidate, rest in
 		if err := s.evaluateSome(ctx, ids); err != nil {
 			return err
 		}
+		tried += n
 		left = left[n:]
 		latest := rest
 		if len(left) > 0 {
@@ -168,6 +170,16 @@ func (s *fedSearch) evaluate(ctx context.Context, left []exec.Candidate, rest in
 		}
 	}
 	return nil
+}
+
+// step is how many traces to evaluate next after some were tried: as many as are likely to be needed, because every step is
+// a round of questions, but not many more than last time.
+func (s *fedSearch) step(last, tried int) int {
+	want := 2 * last
+	if missing := s.request.Limit - len(s.best); missing > 0 {
+		want = missing * tried / max(1, len(s.best))
+	}
+	return min(max(want, leastStep), 4*last, mostStep)
 }
 
 // report tells of the results that no trace that starts at rest or before can push out.

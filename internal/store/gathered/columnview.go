@@ -98,31 +98,48 @@ func (p *columnPart) place(fragments []*Columns) (split int, err error) {
 			}
 		}
 	}
-	type identity struct {
-		span uint64
-		kind int64
-	}
-	seen := map[identity]int32{}
 	for t := range p.ends {
 		some := p.rows[p.first(t):p.ends[t]]
 		several := slices.ContainsFunc(some, func(r columnRow) bool { return r.fragment != some[0].fragment })
+		if several {
+			split++
+			if copies(some) {
+				return 0, ErrCopies
+			}
+		}
 		slices.SortStableFunc(some, func(a, b columnRow) int {
 			return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.span, b.span), cmp.Compare(a.kind, b.kind))
 		})
-		if !several {
-			continue
-		}
-		split++
-		clear(seen)
-		for i := range some {
-			id := identity{some[i].span, some[i].kind}
-			if from, ok := seen[id]; ok && from != some[i].fragment {
-				return 0, ErrCopies
-			}
-			seen[id] = some[i].fragment
-		}
 	}
 	return split, nil
+}
+
+// copies reports whether a span of a trace is in several fragments.
+func copies(rows []columnRow) bool {
+	const few = 64 // With which comparing each with each is quicker than a map.
+	if len(rows) <= few {
+		for i := range rows {
+			for k := range rows[:i] {
+				if rows[i].span == rows[k].span && rows[i].kind == rows[k].kind && rows[i].fragment != rows[k].fragment {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	type key struct {
+		span uint64
+		kind int64
+	}
+	seen := make(map[key]int32, len(rows))
+	for i := range rows {
+		k := key{rows[i].span, rows[i].kind}
+		if from, ok := seen[k]; ok && from != rows[i].fragment {
+			return true
+		}
+		seen[k] = rows[i].fragment
+	}
+	return false
 }
 
 // hexNumber reads the text form of a span id.

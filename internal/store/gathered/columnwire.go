@@ -114,23 +114,7 @@ func appendDict(b []byte, v *store.Vector, codes map[store.Value]uint32) []byte 
 			b = binary.AppendUvarint(b, uint64(v.Offsets[i+1]-v.Offsets[i]))
 		}
 	}
-	var dict []store.Value
-	entries := make([]uint32, 0, v.Rows())
-	var buf []store.Value
-	for i := range v.Rows() {
-		if buf = v.AppendTo(buf[:0], i); len(buf) == 0 && len(v.Offsets) == 0 {
-			entries = append(entries, 0)
-		}
-		for _, e := range buf {
-			code, ok := codes[e]
-			if !ok {
-				dict = append(dict, e)
-				code = uint32(len(dict)) //nolint:gosec // At most as many as values.
-				codes[e] = code
-			}
-			entries = append(entries, code)
-		}
-	}
+	dict, entries := entriesOf(v, codes)
 	b = appendLen(b, len(dict))
 	for _, e := range dict {
 		b = append(b, byte(e.Type))
@@ -148,6 +132,43 @@ func appendDict(b []byte, v *store.Vector, codes map[store.Value]uint32) []byte 
 		b = binary.AppendUvarint(b, uint64(code))
 	}
 	return b
+}
+
+// entriesOf returns the values that a vector uses, and for each of its entries the index of its value plus one, 0 for none.
+func entriesOf(v *store.Vector, codes map[store.Value]uint32) (dict []store.Value, entries []uint32) {
+	if len(v.Codes) > 0 { // The dictionary may have many values that are not used.
+		known := map[uint32]uint32{}
+		entries = make([]uint32, len(v.Codes))
+		for i, c := range v.Codes {
+			if c == store.NoCode {
+				continue
+			}
+			code, ok := known[c]
+			if !ok {
+				dict = append(dict, v.Dict[c])
+				code = uint32(len(dict)) //nolint:gosec // At most as many as entries.
+				known[c] = code
+			}
+			entries[i] = code
+		}
+		return dict, entries
+	}
+	var buf []store.Value
+	for i := range v.Rows() {
+		if buf = v.AppendTo(buf[:0], i); len(buf) == 0 && len(v.Offsets) == 0 {
+			entries = append(entries, 0)
+		}
+		for _, e := range buf {
+			code, ok := codes[e]
+			if !ok {
+				dict = append(dict, e)
+				code = uint32(len(dict)) //nolint:gosec // At most as many as values.
+				codes[e] = code
+			}
+			entries = append(entries, code)
+		}
+	}
+	return dict, entries
 }
 
 // Read decodes what MarshalBinary made of columns that were asked for by these names, about so many traces. Nothing of data

@@ -53,6 +53,17 @@ func Candidates(ctx context.Context, view store.View, q *plan.Query, o SearchOpt
 		return nil, r.cause(err)
 	}
 	c := candidateSet{limit: o.Limit, found: map[spanid.TraceID]candidate{}}
+	if len(spots) > 0 && o.Limit < newestRows/4 {
+		found, others, err := s.newestCandidates(spots[0], tests)
+		if err != nil {
+			return nil, r.cause(err)
+		}
+		if len(found) >= o.Limit { // The other rows are of traces that are among these or start no later than rest.
+			c.add(found)
+			c.rest = max(c.rest, others, 1)
+			spots = spots[1:]
+		}
+	}
 	const most = 64
 	for step := 1; len(spots) > 0; step = min(2*step, most) {
 		n := min(step, len(spots))

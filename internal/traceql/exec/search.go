@@ -180,13 +180,27 @@ const newestRows = 1024
 // newest evaluates the traces of the newest matching rows of the first granule. Mostly these are enough, and then the
 // other rows are left out by their start. done says that none of the others can be of a trace among the newest.
 func (s *search) newest(at spot, tests []*store.Predicate) (done bool, err error) {
+	found, others, err := s.newestCandidates(at, tests)
+	if err != nil || found == nil {
+		return false, err
+	}
+	if err := s.evaluate(found); err != nil {
+		return false, err
+	}
+	t, full := s.full()
+	return full && others < t, nil
+}
+
+// newestCandidates returns the candidates by the newest matching rows of a granule, latest bound first, and the latest
+// start of the others; nil if these are not worth a pass of their own.
+func (s *search) newestCandidates(at spot, tests []*store.Predicate) (found []candidate, others int64, err error) {
 	sel, err := s.run.matching(at, s.anchor, tests)
 	if err != nil || sel.Count() <= 2*newestRows {
-		return false, err // Not worth a pass of its own.
+		return nil, 0, err
 	}
 	var v store.Vector
 	if err := s.run.parts[at.part].Read(s.run.ctx, at.granule, store.Intrinsic(store.SpanStart), &sel, &v); err != nil {
-		return false, fmt.Errorf("read span starts: %w", err)
+		return nil, 0, fmt.Errorf("read span starts: %w", err)
 	}
 	rows := rowsOf(&sel)
 	order := make([]int, len(rows))
@@ -197,16 +211,11 @@ func (s *search) newest(at spot, tests []*store.Predicate) (done bool, err error
 	for _, i := range order[newestRows:] {
 		sel.Clear(int(rows[i]))
 	}
-	found, err := s.run.candidates(at, &sel)
-	if err != nil {
-		return false, err
+	if found, err = s.run.candidates(at, &sel); err != nil {
+		return nil, 0, err
 	}
 	sortCandidates(found)
-	if err := s.evaluate(found); err != nil {
-		return false, err
-	}
-	t, full := s.full()
-	return full && v.At(order[newestRows]).Int() < t, nil
+	return found, v.At(order[newestRows]).Int(), nil
 }
 
 // scan returns the candidates of some granules, latest bound first.
