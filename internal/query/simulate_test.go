@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,11 +126,36 @@ func simulated(b *testing.B, batches []*store.Batch) *Service {
 			b.Fatal(err)
 		}
 		peers.peers = append(peers.peers, &slowHolds{&named{
-			Peer: &local{service: New(o, Limits{}), view: v, budget: memlimit.New("peer", 1<<30)}, name: fmt.Sprintf("node-%d", i+1), fail: w.wait,
+			Peer: &local{service: New(o, Limits{}), view: catalogued(v), budget: memlimit.New("peer", 1<<30)}, name: fmt.Sprintf("node-%d", i+1), fail: w.wait,
 		}})
 	}
 	s.Federate(Federation{Peers: peers, Node: "node-1"})
 	return s
+}
+
+// cataloguedView is a view whose parts know their attributes, as the engine's do: the oracle looks at every span each time.
+type cataloguedView struct {
+	store.View
+	parts []store.Part
+}
+
+func (v *cataloguedView) Parts() []store.Part { return v.parts }
+
+type cataloguedPart struct {
+	store.Part
+	list func() ([]store.AttributeInfo, error)
+}
+
+func (p *cataloguedPart) Attributes(context.Context) ([]store.AttributeInfo, error) { return p.list() }
+
+func catalogued(v store.View) store.View {
+	out := &cataloguedView{View: v}
+	for _, p := range v.Parts() {
+		out.parts = append(out.parts, &cataloguedPart{p, sync.OnceValues(func() ([]store.AttributeInfo, error) {
+			return p.Attributes(context.Background())
+		})})
+	}
+	return out
 }
 
 // slowHolds puts the network also before the calls that named leaves alone.

@@ -25,17 +25,22 @@ import (
 // BenchmarkCluster compares three agents with owners to one agent, over the reference workload: CPU per span of ingest
 // and per query, all processes together, and the latency of queries. BRAMBLE_BENCH_SPANS says how many spans;
 // BRAMBLE_BENCH_LAYOUT=scattered spreads them at random, without owners; BRAMBLE_BENCH_CORES=own gives the agent that is
-// asked a core that it shares with no other agent, see cores. BRAMBLE_BENCH_PROFILES is a directory for CPU profiles.
+// asked a core that it shares with no other agent, see coresFromEnv. BRAMBLE_BENCH_AGENTS is how many agents there are
+// instead of three. BRAMBLE_BENCH_PROFILES is a directory for CPU profiles.
 // bench/results.md has the results.
 func BenchmarkCluster(b *testing.B) {
 	spans := 200_000
 	if n, err := strconv.Atoi(os.Getenv("BRAMBLE_BENCH_SPANS")); err == nil {
 		spans = n
 	}
+	agents := 3
+	if n, err := strconv.Atoi(os.Getenv("BRAMBLE_BENCH_AGENTS")); err == nil {
+		agents = n
+	}
 	place := coresFromEnv(b)
 	one := harness.Start(b, harness.Config{Files: []string{direct}, Overlay: profiled, Wrap: place.first})
 	layout := cmp.Or(os.Getenv("BRAMBLE_BENCH_LAYOUT"), "routed")
-	three := harness.StartClusterAt(b, place.three(), harness.Config{Files: layouts[layout], Overlay: profiled})
+	three := harness.StartClusterAt(b, place.of(agents), harness.Config{Files: layouts[layout], Overlay: profiled})
 	load := ingest(b, spans, "one agent", []*harness.Bramble{one}, one.GRPC())
 	var to []string
 	for _, a := range three.Agents {
@@ -62,7 +67,7 @@ func BenchmarkCluster(b *testing.B) {
 				}
 				asked := three.Agents[0]
 				if !place.own {
-					asked = three.Agents[i%3]
+					asked = three.Agents[i%agents]
 				}
 				for k, a := range []*harness.Bramble{one, asked} { // In turn, so that both see the same machine.
 					start := time.Now()
@@ -115,8 +120,8 @@ type cores struct {
 }
 
 // coresFromEnv lets all agents use all processors, or gives the agent that is asked one that no other agent uses, as
-// nodes of a cluster have it, and the two others together another one. So with two processors latency is that of three
-// nodes, but for peers that take turns, which those of a cluster do not: it is an upper bound, the network apart. A control
+// nodes of a cluster have it, and all others together another one. So with two processors latency is that of two nodes, and
+// that of three but for peers that take turns, which those of a cluster do not: an upper bound, the network apart. A control
 // group of their own lets agents and this process go before others, whose load would be measured otherwise.
 func coresFromEnv(b *testing.B) cores {
 	b.Helper()
@@ -139,9 +144,9 @@ func coresFromEnv(b *testing.B) cores {
 	return cores{own: true, first: on("0"), others: on("1")}
 }
 
-// three are the places of three agents.
-func (c cores) three() []harness.Place {
-	out := make([]harness.Place, 3)
+// of are the places of n agents.
+func (c cores) of(n int) []harness.Place {
+	out := make([]harness.Place, n)
 	for i := range out {
 		out[i].Host = fmt.Sprintf("127.0.0.%d", i+1)
 		switch {
