@@ -73,7 +73,7 @@ func send(t *testing.T, addr string, b *store.Batch) {
 func get(t *testing.T, b *harness.Bramble, path string, params url.Values) string {
 	t.Helper()
 	r := b.Get(path + "?" + params.Encode())
-	require.Empty(t, r.Header.Get("Bramble-Missing-Nodes"))
+	require.Empty(t, r.Header.Get("Bramble-Missing-Nodes"), "%s?%s: %.20000s", path, params.Encode(), r.Body)
 	if r.Status != http.StatusOK {
 		return fmt.Sprintf("%d %s", r.Status, r.Body)
 	}

@@ -90,7 +90,11 @@ func TestColumns(t *testing.T) {
 		require.ErrorIs(t, (&gathered.Columns{}).Read(data[:len(data)-1], carried, len(asked)), gathered.ErrWire)
 		fragments = append(fragments, got)
 	}
-	v, split, err := gathered.NewColumns(asked, append(fragments, nil)...)
+	data, err := (&gathered.Columns{Columns: carried, Traces: len(asked)}).MarshalBinary() // Of a store that has none of them.
+	require.NoError(t, err)
+	nothing := &gathered.Columns{}
+	require.NoError(t, nothing.Read(data, carried, len(asked)))
+	v, split, err := gathered.NewColumns(asked, append(fragments, nil, nothing)...)
 	require.NoError(t, err)
 	require.Positive(t, split)
 	require.Less(t, split, len(asked))

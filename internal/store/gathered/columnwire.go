@@ -175,7 +175,7 @@ func entriesOf(v *store.Vector, codes map[store.Value]uint32) (dict []store.Valu
 // is kept. The error wraps ErrWire.
 func (c *Columns) Read(data []byte, columns []store.Column, traces int) error {
 	r := columnReader{b: string(data)}
-	if r.byte() != columnsVersion || r.len() != traces || r.len() != len(columns) {
+	if r.byte() != columnsVersion || r.uint() != uint64(traces) || r.uint() != uint64(len(columns)) { //nolint:gosec // Not negative.
 		return fmt.Errorf("%w: of another version or about something else", ErrWire)
 	}
 	out := Columns{Columns: columns, Traces: traces}
