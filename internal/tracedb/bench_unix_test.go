@@ -5,6 +5,7 @@ package tracedb_test
 import (
 	"context"
 	"encoding/binary"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -138,6 +139,34 @@ func renumber(batch *store.Batch, salt uint64) {
 			flip(s.ParentID[:])
 		}
 	}
+}
+
+// BenchmarkClose closes a store that four appenders load as much as they can, while heads become blocks and blocks are
+// merged. The number is the time until Close has returned; the slowest one counts.
+func BenchmarkClose(b *testing.B) {
+	batches, _ := workload(50_000, 500)
+	slowest := time.Duration(0)
+	for range b.N {
+		db := openReal(b, tracedb.Options{Cut: tracedb.CutOptions{Spans: 50_000}, Compaction: tracedb.CompactionOptions{MinBlocks: 2, CPUPercentage: 100}})
+		var wg sync.WaitGroup
+		for n := range 4 {
+			wg.Go(func() {
+				for i := n; ; i++ {
+					if err := db.Append(b.Context(), batches[i%len(batches)]); err != nil {
+						return // It is closed.
+					}
+				}
+			})
+		}
+		for db.Stats().Blocks+int(db.Stats().Merges) < 4 {
+			time.Sleep(time.Millisecond)
+		}
+		start := time.Now()
+		require.NoError(b, db.Close(context.Background()))
+		slowest = max(slowest, time.Since(start))
+		wg.Wait()
+	}
+	b.ReportMetric(slowest.Seconds(), "s-slowest")
 }
 
 // BenchmarkReplay opens a store with a log of 100,000 spans. MB/s counts uncompressed record bytes.

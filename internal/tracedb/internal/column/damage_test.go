@@ -42,7 +42,7 @@ func TestDamagedIndexes(t *testing.T) {
 		require.NoError(t, err)
 		c := &good.groups[0].chunks[col]
 		for range 30 {
-			_, err := flipped(c.bloomOffset + rng.Int64N(int64(c.bloomLen))).Bloom(0, col)
+			_, err := flipped(c.bloomOffset+rng.Int64N(int64(c.bloomLen))).Bloom(0, col)
 			require.ErrorAs(t, err, &corrupt)
 			require.ErrorContains(t, err, "bloom filter")
 		}
