@@ -188,10 +188,10 @@ func TestEveryMetric(t *testing.T) {
 
 func points[N int64 | float64](got map[string]float64, name string, list []metricdata.DataPoint[N]) {
 	for _, p := range list {
-		key := name
+		key := []string{name}
 		for _, a := range p.Attributes.ToSlice() {
-			key += " " + a.Value.AsString()
+			key = append(key, a.Value.AsString())
 		}
-		got[key] = float64(p.Value)
+		got[strings.Join(key, " ")] = float64(p.Value)
 	}
 }

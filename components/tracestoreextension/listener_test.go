@@ -60,8 +60,8 @@ func example(typ reflect.Type) reflect.Value {
 	case reflect.Pointer:
 		v.Set(reflect.ValueOf(&store.CorruptionError{Path: "some", Offset: 7, Err: errors.New("broken")}))
 	case reflect.Struct:
-		for i := range v.NumField() {
-			v.Field(i).Set(example(v.Field(i).Type()))
+		for _, f := range v.Fields() {
+			f.Set(example(f.Type()))
 		}
 	default:
 		panic("an event has a field of kind " + typ.Kind().String() + ": give an example of it") // A bug of the test.

@@ -66,8 +66,11 @@ func (s *secrets) float() float64 {
 
 func (s *secrets) attrs() []store.Attr {
 	return []store.Attr{
-		{Key: s.text(), Value: store.String(s.text())}, {Key: "known", Value: store.String(s.text())}, {Key: "bytes", Value: store.Bytes(s.text())},
-		{Key: "number", Value: store.Int(s.number())}, {Key: "float", Value: store.Float(s.float())},
+		{Key: s.text(), Value: store.String(s.text())},
+		{Key: "known", Value: store.String(s.text())},
+		{Key: "bytes", Value: store.Bytes(s.text())},
+		{Key: "number", Value: store.Int(s.number())},
+		{Key: "float", Value: store.Float(s.float())},
 	}
 }
 

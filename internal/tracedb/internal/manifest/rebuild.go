@@ -57,8 +57,7 @@ func Rebuild(fsys fsx.FS, blocksDir, decisionsDir string) (m *Manifest, bad map[
 	}
 	m.Blocks = slices.DeleteFunc(m.Blocks, func(b Block) bool { return replaced[b.ID] })
 	if m.Decisions, err = newestOverlay(fsys, decisionsDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		var corrupt *store.CorruptionError
-		if !errors.As(err, &corrupt) {
+		if _, ok := errors.AsType[*store.CorruptionError](err); !ok {
 			return nil, nil, fmt.Errorf("rebuild manifest: %w", err)
 		}
 		// Late spans of those traces are decided about anew.
