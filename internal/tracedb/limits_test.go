@@ -365,6 +365,41 @@ func TestRetention(t *testing.T) {
 	})
 }
 
+// TestLogCountsForSize has no blocks, because none can be written: the log of frozen heads alone is more than the limit, and
+// the oldest go.
+func TestLogCountsForSize(t *testing.T) {
+	const limit = 128 << 10
+	var d drops
+	db := open(t, tracedb.Options{
+		Retention: tracedb.Retention{MaxSizeBytes: limit}, Cut: tracedb.CutOptions{MaxFrozen: 100}, MaintenanceInterval: time.Hour, Listener: d.listener(),
+	})
+	resume := sync.OnceFunc(db.HoldFlush())
+	defer resume()
+	g := testkit.NewGenerator(9)
+	want := &store.Batch{}
+	var sizes []int // of the heads
+	for db.Stats().WALBytes < 2*limit {
+		b := g.Batch(50)
+		require.NoError(t, db.Append(t.Context(), b))
+		require.NoError(t, db.Cut())
+		merge(want, b)
+		sizes = append(sizes, len(b.Spans))
+	}
+	db.Tick()
+	st := db.Stats()
+	require.LessOrEqual(t, st.WALBytes, int64(limit))
+	require.Greater(t, st.WALBytes, int64(limit/2), "no more is dropped than needed")
+	gone := 0
+	for i, e := range d.list() {
+		require.Equal(t, drop{tracedb.DropSize, sizes[i], true}, e, "the oldest first")
+		gone += e.spans
+	}
+	require.Positive(t, gone)
+	want.Spans = want.Spans[gone:]
+	got, _ := everything(t, db)
+	storetest.RequireSameSpans(t, want, got)
+}
+
 // TestDropFreesExactly drops the oldest of heads with one log record each: after a restart that one is gone and no
 // other.
 func TestDropFreesExactly(t *testing.T) {
