@@ -33,18 +33,21 @@ func TestReloadWhileSampling(t *testing.T) {
 		}})
 	}
 	d := &decisions{policies: map[string]string{}, dropped: map[string]bool{}}
-	n := s.count()
-	s.write(s.good)
-	require.Equal(t, "applied", s.next(n).Outcome)
-	l := startLoad(t, s.Bramble, "grpc", 300)
-	names := []string{"first", "second", "third"}
-	for _, name := range names {
+	edit := func(name string) {
 		n := s.count()
 		s.write(policy(name))
 		r := s.next(n)
 		require.Equal(t, "applied", r.Outcome, r.Reason)
+	}
+	names := []string{"first", "second", "third"}
+	edit(names[0]) // Before there are spans: an edit may take longer than they stay undecided.
+	l := startLoad(t, s.Bramble, "grpc", 300)
+	for i, name := range names {
+		if i > 0 {
+			edit(name)
+		}
 		d.waitFor(t, s.Bramble, name)
-		if name == names[len(names)-1] {
+		if i == len(names)-1 {
 			break // Counters begin anew with a reload.
 		}
 		ready := len(s.Log.Lines("Everything is ready"))
