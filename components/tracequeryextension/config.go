@@ -122,7 +122,7 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	add(c.NetAddr.Endpoint == "", "endpoint: must not be empty, for example %s", defaultEndpoint)
+	errs = append(errs, checkEndpoint("endpoint", &c.NetAddr, defaultEndpoint))
 	add(c.Store.Type().String() == "", "store: must name a trace_store extension")
 	p := c.HTTPAPIPrefix
 	add(p != "" && (!strings.HasPrefix(p, "/") || strings.HasSuffix(p, "/")), "http_api_prefix: must begin with a slash and not end with one, is %q", p)

@@ -58,11 +58,11 @@ func defaultJaegerConfig() JaegerConfig {
 // Validate names the path of each field that is out of range.
 func (c *JaegerConfig) Validate() error {
 	var errs []error
-	if c.HTTP.HasValue() && c.HTTP.Get().NetAddr.Endpoint == "" {
-		errs = append(errs, fmt.Errorf("http::endpoint: must not be empty, for example %s", defaultJaegerHTTP))
+	if c.HTTP.HasValue() {
+		errs = append(errs, checkEndpoint("http::endpoint", &c.HTTP.Get().NetAddr, defaultJaegerHTTP))
 	}
-	if c.GRPC.HasValue() && c.GRPC.Get().NetAddr.Endpoint == "" {
-		errs = append(errs, fmt.Errorf("grpc::endpoint: must not be empty, for example %s", defaultJaegerGRPC))
+	if c.GRPC.HasValue() {
+		errs = append(errs, checkEndpoint("grpc::endpoint", &c.GRPC.Get().NetAddr, defaultJaegerGRPC))
 	}
 	return errors.Join(errs...)
 }

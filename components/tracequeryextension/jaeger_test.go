@@ -39,6 +39,15 @@ func TestJaegerConfig(t *testing.T) {
 	err := confmap.Validate(cfg)
 	require.ErrorContains(t, err, "jaeger: http::endpoint: must not be empty")
 	require.ErrorContains(t, err, "grpc::endpoint: must not be empty")
+	for endpoint, says := range map[string]string{
+		"localhost": `must be host:port, for example localhost:16686, is "localhost"`, "localhost:99999": `from 0 to 65535, is "99999"`,
+		"localhost:x": `from 0 to 65535, is "x"`,
+	} {
+		bad := map[string]any{"endpoint": endpoint}
+		require.NoError(t, confmap.NewFromStringMap(map[string]any{"jaeger": map[string]any{"http": bad}, "endpoint": endpoint}).Unmarshal(cfg))
+		require.ErrorContains(t, confmap.Validate(cfg), "jaeger: http::endpoint: ")
+		require.ErrorContains(t, confmap.Validate(cfg), says)
+	}
 	require.ErrorContains(t, confmap.NewFromStringMap(map[string]any{"jaeger": map[string]any{"htpp": nil}}).Unmarshal(cfg), "htpp")
 }
 

@@ -24,8 +24,8 @@ func (c *compiler) leaf(p *Policy) (l leaf, negate bool, err error) {
 		return &latencyLeaf{p.Latency.ThresholdMs, p.Latency.UpperThresholdMs}, false, nil
 	case Probabilistic:
 		s := p.Probabilistic.SamplingPercentage
-		if math.IsNaN(s) || math.IsInf(s, 0) || s < 0 {
-			return nil, false, fmt.Errorf("probabilistic::sampling_percentage: %v is not a percentage", s)
+		if math.IsNaN(s) || s < 0 || s > 100 {
+			return nil, false, fmt.Errorf("probabilistic::sampling_percentage: must be from 0 to 100, is %v", s)
 		}
 		return &shareLeaf{salted: saltHash(p.Probabilistic.HashSalt), most: threshold(s)}, false, nil
 	case SpanCount:

@@ -38,6 +38,18 @@ func checkQuerySize(name, q string) error {
 	return nil
 }
 
+// coarserUnit names the unit in which n is likely to be a time, if as nanoseconds it is one of the first years of Unix time:
+// there are no spans of then, and the answer would be empty.
+func coarserUnit(n uint64) string {
+	switch {
+	case n < 1e14:
+		return "milliseconds"
+	case n < 1e17:
+		return "microseconds"
+	}
+	return ""
+}
+
 // secondsParam reads a time in whole Unix seconds; the other forms of a time are taken too (contract section 11, C-14)
 // and cut to seconds. ok is false if the parameter is absent or empty.
 func secondsParam(p url.Values, name string) (sec uint32, ok bool, err error) {
@@ -52,7 +64,7 @@ func secondsParam(p url.Values, name string) (sec uint32, ok bool, err error) {
 }
 
 // timeParam reads a time as Unix nanoseconds from seconds (an integer of up to 10 digits), nanoseconds (a longer one),
-// fractional seconds or RFC 3339 (C-14).
+// fractional seconds or RFC 3339 (C-14). Other units are refused.
 func timeParam(p url.Values, name string) (nano uint64, ok bool, err error) {
 	v := p.Get(name)
 	if v == "" {
@@ -60,7 +72,10 @@ func timeParam(p url.Values, name string) (nano uint64, ok bool, err error) {
 	}
 	if n, err := strconv.ParseUint(v, 10, 64); err == nil {
 		if len(v) <= len("1700000000") {
-			n *= 1e9
+			return n * 1e9, true, nil
+		}
+		if unit := coarserUnit(n); unit != "" {
+			return 0, false, badRequestf("invalid %s: %s seems to be %s: a time is Unix seconds, nanoseconds or RFC 3339", name, v, unit)
 		}
 		return n, true, nil
 	}

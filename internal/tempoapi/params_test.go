@@ -127,7 +127,9 @@ func TestMetricsParams(t *testing.T) {
 		{"q=x&start=100&end=220&step=30s", query.MetricsRequest{Query: "x", StartNano: 100 * s, EndNano: 220 * s, Step: 30 * time.Second}, ""},
 		{"query=x&start=100&end=220&step=30", query.MetricsRequest{Query: "x", StartNano: 100 * s, EndNano: 220 * s, Step: 30 * time.Second}, ""},
 		{"q=x&query=y&start=100&end=220&step=1.5", query.MetricsRequest{Query: "x", StartNano: 100 * s, EndNano: 220 * s, Step: 1500 * time.Millisecond}, ""},
-		{"q=x&start=100000000000&end=220000000000&step=1m", query.MetricsRequest{Query: "x", StartNano: 100 * s, EndNano: 220 * s, Step: time.Minute}, ""},
+		{"q=x&start=1700000100000000000&end=1700000220000000000&step=1m", query.MetricsRequest{Query: "x", StartNano: 1700000100 * s, EndNano: 1700000220 * s, Step: time.Minute}, ""},
+		{"q=x&start=1700000100000&end=1700000220000", query.MetricsRequest{}, "invalid start: 1700000100000 seems to be milliseconds"},
+		{"q=x&start=1700000100&end=1700000220000000", query.MetricsRequest{}, "invalid end: 1700000220000000 seems to be microseconds"},
 		{"q=x&start=100.5&end=220.25&step=1d", query.MetricsRequest{Query: "x", StartNano: 100*s + s/2, EndNano: 220*s + s/4, Step: 24 * time.Hour}, ""},
 		{"q=x", query.MetricsRequest{Query: "x", StartNano: (now - 3600) * s, EndNano: now * s, Step: 15 * time.Second}, ""},                     // C-16
 		{"q=x&since=15m", query.MetricsRequest{Query: "x", StartNano: (now - 900) * s, EndNano: now * s, Step: 3 * time.Second}, ""},             // C-15

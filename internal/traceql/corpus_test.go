@@ -183,6 +183,23 @@ func TestErrorPositions(t *testing.T) { // L-50
 	}
 }
 
+// TestAdvice: who writes as in another language is told how it is written here.
+func TestAdvice(t *testing.T) {
+	for text, advice := range map[string]string{
+		`{ name == "a" }`:                        "equality is =",
+		`{ name = "a" and duration > 1s }`:       "logical and is &&",
+		`{ name = "a" OR duration > 1s }`:        "logical or is ||",
+		`{ resource.service.name in ("a","b") }`: "use =~ with alternatives",
+		`{ duration > 500 ms }`:                  "write 500ms without a space",
+		`{ name = "a" ms }`:                      "expected an operator or }",
+	} {
+		_, err := Compile(text)
+		if err == nil || !strings.HasSuffix(err.Error(), advice) {
+			t.Errorf("%s: %v, not %q", text, err, advice)
+		}
+	}
+}
+
 func TestValidationNamesTypes(t *testing.T) { // L-40
 	for query, want := range map[string][]string{
 		`{ duration = "1s" }`:                {"duration", "string", `"1s"`},

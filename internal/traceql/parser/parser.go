@@ -2,6 +2,8 @@ package parser
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
@@ -93,7 +95,32 @@ func (p *parser) unexpected(wanted string) error {
 	if t.Kind == lexer.Invalid {
 		return fail(t, "%s", t.Err)
 	}
-	return fail(t, "unexpected %s, %s", t.Describe(), wanted)
+	return fail(t, "unexpected %s, %s%s", t.Describe(), wanted, p.advice())
+}
+
+// otherLanguages are words of other query languages, and what stands for them here.
+var otherLanguages = map[string]string{
+	"and": "logical and is &&", "or": "logical or is ||", "not": "logical not is !", "in": "use =~ with alternatives",
+	"like": "use =~ with a regular expression", "contains": "use =~ with a regular expression",
+}
+
+// advice says what to write instead of the next token, if that is known.
+func (p *parser) advice() string {
+	t := p.peek()
+	var before lexer.Token
+	if p.next > 0 {
+		before = p.tokens[p.next-1]
+	}
+	switch {
+	case t.Kind == lexer.Equal && before.Kind == lexer.Equal:
+		return "; equality is ="
+	case t.Kind != lexer.Word:
+	case before.Kind == lexer.Value && strings.Trim(before.Text, ".0123456789") == "" && slices.Contains([]string{"ns", "us", "µs", "ms", "s", "m", "h", "d", "w", "y"}, t.Text):
+		return "; write " + before.Text + t.Text + " without a space"
+	case otherLanguages[strings.ToLower(t.Text)] != "":
+		return "; " + otherLanguages[strings.ToLower(t.Text)]
+	}
+	return ""
 }
 
 // enter counts nesting; the caller leaves with p.depth--.

@@ -170,6 +170,22 @@ func printPoints(list, other []point) string {
 	return b.String()
 }
 
+// rootsDiffer reports whether a span without a parent may be no root: in a trace with more than two spans with one id,
+// and where another span has its id (E-05).
+func rootsDiffer(b *store.Batch) bool {
+	sharing, parentless := map[string]int{}, map[string]bool{}
+	for i := range b.Spans {
+		s := &b.Spans[i]
+		id := s.TraceID.String() + s.SpanID.String()
+		sharing[id]++
+		parentless[id] = parentless[id] || s.ParentID.IsZero()
+		if sharing[id] > 2 || sharing[id] == 2 && parentless[id] {
+			return true
+		}
+	}
+	return false
+}
+
 // compareMetrics runs one random query on the naive evaluator and on all views. It reports whether the query was one.
 func compareMetrics(t *testing.T, g generator, b *store.Batch, views map[string]store.View, seed int) bool {
 	t.Helper()
@@ -177,6 +193,9 @@ func compareMetrics(t *testing.T, g generator, b *store.Batch, views map[string]
 	p, err := traceql.Compile(query)
 	if err != nil || slices.ContainsFunc(p.Metrics, func(m *plan.MetricsQuery) bool { return m.Pipeline.ConstFalse() }) {
 		return false // Not valid, or known to find nothing, which M-14 sees otherwise.
+	}
+	if strings.Contains(query, "nestedSetParent") && rootsDiffer(b) {
+		return false // Metrics take every span without a parent for a root: docs/traceql.md.
 	}
 	r := g.metricsRange()
 	m := NewNaiveMetrics(b, r.start, r.end, r.step, r.instant)
