@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/extension/extensiontest"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/bramble-tracing/bramble/components/tracestoreextension/internal/metadata"
@@ -137,7 +138,13 @@ func TestMetrics(t *testing.T) {
 	n := int64(len(batch.Spans))
 	metadatatest.AssertEqualTraceStoreAppendedSpans(t, tel, []metricdata.DataPoint[int64]{{Value: n}}, metricdatatest.IgnoreTimestamp())
 	metadatatest.AssertEqualTraceStoreSpans(t, tel, []metricdata.DataPoint[int64]{{Value: n}}, metricdatatest.IgnoreTimestamp())
-	metadatatest.AssertEqualTraceStoreMemoryLimit(t, tel, []metricdata.DataPoint[int64]{{Value: 32 * mib}}, metricdatatest.IgnoreTimestamp())
+	limit := func(kind string, n int64) metricdata.DataPoint[int64] {
+		return metricdata.DataPoint[int64]{Value: n, Attributes: attribute.NewSet(attribute.String("kind", kind))}
+	}
+	const memory = 64 * mib
+	metadatatest.AssertEqualTraceStoreMemoryLimit(t, tel, []metricdata.DataPoint[int64]{
+		limit("heads", memory/2), limit("cache", memory/5), limit("flush", memory/5), limit("merge", memory/6),
+	}, metricdatatest.IgnoreTimestamp())
 	require.NoError(t, ext.Shutdown(context.Background()))
 }
 
@@ -146,6 +153,7 @@ var numbers = tracedb.Stats{
 	AppendedSpans: 1, LevelBytes: [tracedb.Levels]int64{2, 3, 4}, DoomedBytes: 5, Blocks: 6, BlocksWritten: 7, MergedSpans: 8, MergeFailures: 9,
 	MergeTime: 10 * time.Second, Merges: 11, CopiedSpans: 12, Corruptions: 13, Cuts: 14, DecidedTraces: 15, DeletedTraces: 16, DroppedBlocks: 17,
 	DroppedSpans: 18, FlushFailures: 19, FlushTime: 20 * time.Second, FreedBytes: 21, Heads: 22, KeptTraces: 23, Memory: memlimit.Usage{Limit: 24, Used: 25},
+	CacheLimit: 36, CacheBytes: 37, Flushing: memlimit.Usage{Limit: 38, Used: 39}, Merging: memlimit.Usage{Limit: 40, Used: 41},
 	QuarantinedBytes: 26, Quarantined: 27, ReceivedBytes: 28, RefusedBatches: 29, Repaired: 30, ScrubbedBytes: 31, Spans: 32, WALLag: 33, WALBytes: 34,
 	WrittenBytes: 35,
 }
@@ -160,8 +168,9 @@ func TestEveryMetric(t *testing.T) {
 		"appended_spans": 1, "block_size 0": 2, "block_size 1": 3, "block_size 2": 4, "block_size doomed": 5, "blocks": 6, "blocks_written": 7,
 		"compacted_spans": 8, "compaction_failures": 9, "compaction_time": 10, "compactions": 11, "copied_spans": 12, "corruptions": 13, "cut_heads": 14,
 		"decided_traces": 15, "deleted_traces": 16, "dropped_blocks": 17, "dropped_spans": 18, "flush_failures": 19, "flush_time": 20, "freed_size": 21,
-		"heads": 22, "kept_traces": 23, "memory_limit": 24, "memory_size": 25, "quarantine_size": 26, "quarantined_blocks": 27, "received_size": 28,
+		"heads": 22, "kept_traces": 23, "memory_limit heads": 24, "memory_size heads": 25, "quarantine_size": 26, "quarantined_blocks": 27, "received_size": 28,
 		"refused_batches": 29, "repaired_blocks": 30, "scrubbed_size": 31, "spans": 32, "wal_lag": 33, "wal_size": 34, "written_size": 35,
+		"memory_limit cache": 36, "memory_size cache": 37, "memory_limit flush": 38, "memory_size flush": 39, "memory_limit merge": 40, "memory_size merge": 41,
 	}
 	var all metricdata.ResourceMetrics
 	require.NoError(t, tel.Reader.Collect(t.Context(), &all))

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/bramble-tracing/bramble/components/tracestoreextension/internal/metadata"
+	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/tracedb"
 )
 
@@ -61,8 +62,8 @@ func (e *storeExtension) registerMetrics(stats func() tracedb.Stats) (err error)
 		t.RegisterTraceStoreQuarantinedBlocksCallback(observe(func(s tracedb.Stats) int64 { return int64(s.Quarantined) })),
 		t.RegisterTraceStoreWalLagCallback(observe(func(s tracedb.Stats) int64 { return int64(s.WALLag) })),
 		t.RegisterTraceStoreWalSizeCallback(observe(func(s tracedb.Stats) int64 { return s.WALBytes })),
-		t.RegisterTraceStoreMemorySizeCallback(observe(func(s tracedb.Stats) int64 { return s.Memory.Used })),
-		t.RegisterTraceStoreMemoryLimitCallback(observe(func(s tracedb.Stats) int64 { return s.Memory.Limit })),
+		t.RegisterTraceStoreMemorySizeCallback(observeMemory(stats, func(u memlimit.Usage) int64 { return u.Used })),
+		t.RegisterTraceStoreMemoryLimitCallback(observeMemory(stats, func(u memlimit.Usage) int64 { return u.Limit })),
 	)
 }
 
@@ -74,6 +75,25 @@ func observeBlocks(stats func() tracedb.Stats) metric.Int64Callback {
 			o.Observe(n, metric.WithAttributes(attribute.String("level", strconv.Itoa(level))))
 		}
 		o.Observe(s.DoomedBytes, metric.WithAttributes(attribute.String("level", "doomed")))
+		return nil
+	}
+}
+
+// observeMemory reports a number of each part of the store's memory.
+func observeMemory(stats func() tracedb.Stats, of func(memlimit.Usage) int64) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		s := stats()
+		for _, part := range []struct {
+			kind  string
+			usage memlimit.Usage
+		}{
+			{"heads", s.Memory},
+			{"cache", memlimit.Usage{Limit: s.CacheLimit, Used: s.CacheBytes}},
+			{"flush", s.Flushing},
+			{"merge", s.Merging},
+		} {
+			o.Observe(of(part.usage), metric.WithAttributes(attribute.String("kind", part.kind)))
+		}
 		return nil
 	}
 }

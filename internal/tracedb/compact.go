@@ -95,7 +95,7 @@ func (db *DB) compactLoop() {
 	defer db.wg.Done()
 	retry := time.Duration(0)
 	for {
-		worked, err := db.compactOnce(db.stopping, db.giveWay)
+		worked, err := db.compactOnce(db.stopping, db.giveWay, false)
 		if db.stopping.Err() != nil {
 			return
 		}
@@ -160,8 +160,8 @@ func (db *DB) giveWay(ctx context.Context, worked time.Duration) error {
 	return sleep(ctx, worked*time.Duration(100-share)/time.Duration(share))
 }
 
-// compactOnce does the most urgent merge and reports whether there was one.
-func (db *DB) compactOnce(ctx context.Context, wait pace) (worked bool, err error) {
+// compactOnce does the most urgent merge and reports whether there was one. See mergeMemory for patient.
+func (db *DB) compactOnce(ctx context.Context, wait pace, patient bool) (worked bool, err error) {
 	select {
 	case db.compacting <- struct{}{}:
 	case <-ctx.Done():
@@ -174,7 +174,7 @@ func (db *DB) compactOnce(ctx context.Context, wait pace) (worked bool, err erro
 			return decided, undecided
 		}
 		defer func() { err = errors.Join(err, undecided) }()
-		if db.merged, err = db.nextMerge(ctx, wait); err != nil || db.merged == nil {
+		if db.merged, err = db.nextMerge(ctx, wait, patient); err != nil || db.merged == nil {
 			return false, err
 		}
 	}
@@ -186,8 +186,8 @@ func (db *DB) compactOnce(ctx context.Context, wait pace) (worked bool, err erro
 	return true, nil
 }
 
-// nextMerge merges blocks. It returns nil if there is nothing to do.
-func (db *DB) nextMerge(ctx context.Context, wait pace) (*job, error) {
+// nextMerge merges blocks. It returns nil if there is nothing to do, or not enough memory now.
+func (db *DB) nextMerge(ctx context.Context, wait pace, patient bool) (*job, error) {
 	v, err := db.view()
 	if err != nil {
 		return nil, nil //nolint:nilerr // It was closed.
@@ -196,12 +196,19 @@ func (db *DB) nextMerge(ctx context.Context, wait pace) (*job, error) {
 	maps.DeleteFunc(db.bulky, func(id string, _ struct{}) bool {
 		return !slices.ContainsFunc(v.s.blocks, func(b *blockPiece) bool { return b.id == id })
 	})
-	olds, level, err := db.mergeInputs(v.s)
+	olds, level, bulk, err := db.mergeInputs(v.s)
 	if err != nil || len(olds) == 0 {
 		return nil, err
 	}
+	base, needs := db.mergeNeeds(olds, bulk)
+	mem, err := db.mergeMemory(ctx, needs, patient)
+	if err != nil || mem == nil {
+		return nil, err
+	}
+	defer mem.release()
+	mem.base = base
 	start := time.Now()
-	j, err := db.mergeBlocks(ctx, olds, level, wait)
+	j, err := db.mergeBlocks(ctx, olds, level, wait, mem)
 	db.stats.mergeNanos.Add(int64(time.Since(start)))
 	if err != nil {
 		return nil, fmt.Errorf("merge %s: %w", (&job{olds: olds}).source(), err)
@@ -213,27 +220,29 @@ func (db *DB) nextMerge(ctx context.Context, wait pace) (*job, error) {
 // to it is at most a quarter of that: blocks with more are left as they are.
 const bulkShare = 8
 
-// mergeInputs returns the blocks to be merged next, oldest first, and the level of the result.
-func (db *DB) mergeInputs(s *state) (olds []*blockPiece, level int, err error) {
+// mergeInputs returns the blocks to be merged next, oldest first, the level of the result, and about the bytes of their
+// large values.
+func (db *DB) mergeInputs(s *state) (olds []*blockPiece, level int, bulk int64, err error) {
 	limit := db.opts.MemoryBytes / bulkShare
 	for {
 		jobs := db.mergePlan(s)
 		if len(jobs) == 0 {
-			return nil, 0, nil
+			return nil, 0, 0, nil
 		}
 		olds = olds[:0]
 		sum, again := int64(0), false
+		bulk = 0
 		for _, id := range jobs[0].Inputs {
 			b := s.blocks[slices.IndexFunc(s.blocks, func(b *blockPiece) bool { return b.id == id })]
 			if len(jobs[0].Inputs) == 1 {
-				return []*blockPiece{b}, jobs[0].Level, nil // It becomes no larger than it was.
+				return []*blockPiece{b}, jobs[0].Level, 0, nil // It becomes no larger than it was.
 			}
 			n, err := b.block.Bulk()
 			if err != nil {
 				if _, ok := errors.AsType[*store.CorruptionError](err); ok {
 					db.suspect(b.block, err)
 				}
-				return nil, 0, fmt.Errorf("look for large values in block %s: %w", id, err)
+				return nil, 0, 0, fmt.Errorf("look for large values in block %s: %w", id, err)
 			}
 			if n > limit/4 {
 				if db.bulky == nil {
@@ -242,11 +251,11 @@ func (db *DB) mergeInputs(s *state) (olds []*blockPiece, level int, err error) {
 				db.bulky[id], again = struct{}{}, true
 			}
 			if sum += n; sum <= limit || len(olds) < 2 {
-				olds = append(olds, b)
+				olds, bulk = append(olds, b), bulk+n
 			}
 		}
 		if !again {
-			return olds, jobs[0].Level, nil
+			return olds, jobs[0].Level, bulk, nil
 		}
 	}
 }
@@ -257,7 +266,7 @@ func (db *DB) Compact(ctx context.Context) error {
 	defer cancel(nil)
 	defer context.AfterFunc(db.stopping, func() { cancel(store.ErrClosed) })()
 	for {
-		worked, err := db.compactOnce(ctx, noPace)
+		worked, err := db.compactOnce(ctx, noPace, true)
 		if err != nil {
 			return fmt.Errorf("compact: %w", err)
 		}

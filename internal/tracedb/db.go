@@ -19,11 +19,10 @@ import (
 
 // DB is an open store. It is safe for concurrent use.
 type DB struct {
-	opts   Options
-	lock   io.Closer
-	wal    *wal.WAL
-	memory *memlimit.Budget // all of the store's
-	heads  *memlimit.Budget // live and frozen heads
+	opts Options
+	lock io.Closer
+	wal  *wal.WAL
+	memory
 	state  atomic.Pointer[state]
 	stats  counters
 	replay Replayed
@@ -123,8 +122,8 @@ type Stats struct {
 	// Blocks and BlockBytes are the immutable blocks and their files. DoomedBytes are files that go when views do.
 	Blocks                  int
 	BlockBytes, DoomedBytes int64
-	// CacheBytes is what was decoded from blocks and is kept.
-	CacheBytes int64
+	// CacheBytes is what was decoded from blocks and is kept, at most CacheLimit.
+	CacheBytes, CacheLimit int64
 	// WALLag is the number of log records that are not in blocks yet.
 	WALLag uint64
 	// BlocksWritten, with their bytes and the time it took, Rewrites among them; blocks dropped by retention, those
@@ -150,8 +149,10 @@ type Stats struct {
 	DecidedTraces, KeptTraces uint64
 	// HeadBytes is the memory of all heads, RetainedBytes what dropped ones take because views use them.
 	HeadBytes, RetainedBytes int64
-	Memory                   memlimit.Usage
-	WALBytes                 int64
+	// Memory is that of heads, retained ones included, Flushing what writing heads as blocks takes, Merging what merging
+	// blocks takes, and AllMemory the sum with what is kept for the cache and the flusher.
+	Memory, Flushing, Merging, AllMemory memlimit.Usage
+	WALBytes                             int64
 	// OldestNano is the earliest span start in Unix nanoseconds; 0 without spans.
 	OldestNano uint64
 	// Accepted batches and spans, and refused batches.
@@ -169,12 +170,12 @@ type Stats struct {
 func (db *DB) Stats() Stats {
 	c := &db.stats
 	st := Stats{
-		RetainedBytes: db.retained.Load(), Memory: db.heads.Usage(), WALBytes: db.wal.Bytes(),
+		RetainedBytes: db.retained.Load(), Memory: db.heads.Usage(), Flushing: db.flush.Usage(), Merging: db.merge.Usage(), AllMemory: db.all.Usage(), WALBytes: db.wal.Bytes(),
 		AppendedBatches: c.batches.Load(), AppendedSpans: c.spans.Load(), RefusedBatches: c.refused.Load(),
 		Cuts: c.cuts.Load(), DroppedHeads: c.droppedHeads.Load(), DroppedSpans: c.droppedSpans.Load(),
 		DeletedTraces: c.deletedTraces.Load(), DeletedSpans: c.deletedSpans.Load(),
 		Corruptions: c.corrupts.Load(), Replayed: db.replay,
-		DoomedBytes: db.doomedBytes(), CacheBytes: db.cache.Bytes(), WALLag: db.wal.LastSeq() - min(db.markNow.Load(), db.wal.LastSeq()),
+		DoomedBytes: db.doomedBytes(), CacheBytes: db.cache.Bytes(), CacheLimit: db.opts.MemoryBytes / cacheShare, WALLag: db.wal.LastSeq() - min(db.markNow.Load(), db.wal.LastSeq()),
 		BlocksWritten: c.blocksWritten.Load(), BlockBytesWritten: c.bytesWritten.Load(), Rewrites: c.rewrites.Load(),
 		FlushTime: time.Duration(c.flushNanos.Load()), DroppedBlocks: c.droppedBlocks.Load(),
 		Quarantined: c.quarantined.Load(), FlushFailures: c.flushFailures.Load(),
@@ -305,7 +306,7 @@ func (db *DB) close() {
 }
 
 // Memory returns the budget of the whole store, of which readers can take shares.
-func (db *DB) Memory() *memlimit.Budget { return db.memory }
+func (db *DB) Memory() *memlimit.Budget { return db.memory.all }
 
 // Sync makes everything durable that was appended before the call, whatever the sync mode.
 func (db *DB) Sync() error { return db.wal.Sync() }

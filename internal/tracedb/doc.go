@@ -36,6 +36,12 @@
 // until the block is written anew (PurgeAfter, Rewrite). A record that is replayed erases in blocks as well: a record
 // behind the mark is newer than every span in blocks.
 //
+// # Memory
+//
+// Options.MemoryBytes is one budget (memory.go). Appends take what their spans need before they are logged and wait for it.
+// A part is kept for the flusher, which never waits: it counts what it uses, and where that is more than its part it takes
+// the rest from the others at once. A merge begins when what it needs is free, and counts what it uses too.
+//
 // # Compaction
 //
 // compact.Plan names blocks to be merged, DB.mergeBlocks writes them as one without what overlays hide, and finishMerge

@@ -1,7 +1,6 @@
 package tracedb
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,11 +16,7 @@ import (
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/compact"
-	"github.com/bramble-tracing/bramble/internal/tracedb/internal/head"
 )
-
-// flushRows is how many spans are read from a head or block at a time to be written.
-const flushRows = 4096
 
 // job is a block that was written and is to replace a frozen head or other blocks.
 type job struct {
@@ -58,6 +53,9 @@ func (j *job) source() string {
 func (db *DB) writeHead(ctx context.Context, p *piece, mask []uint32) (j *job, err error) {
 	start := db.now()
 	j = &job{piece: p, masked: mask}
+	base, needs := db.flushNeeds(p)
+	mem := db.forFlush(needs)
+	defer mem.release()
 	order, err := blockOrder(ctx, p.part, mask)
 	if err != nil {
 		return nil, err
@@ -65,14 +63,13 @@ func (db *DB) writeHead(ctx context.Context, p *piece, mask []uint32) (j *job, e
 	if len(order) == 0 {
 		return j, nil
 	}
-	opts := block.WriterOptions{WALMark: p.mark, FirstGroups: compact.Groups(len(order)), GroupBytes: db.groupBytes()}
-	j.block, err = db.writeBlock(ctx, opts, func(w *block.Writer) error { return copyRows(ctx, w, p.part.Reader(), order) })
+	opts := block.WriterOptions{WALMark: p.mark, FirstGroups: compact.Groups(len(order)), GroupBytes: db.groupBytes(), Held: mem.writer}
+	mem.base = base
+	atOnce := db.rowsAtOnce(readGrows * p.head.Bytes() / int64(p.head.Rows()))
+	j.block, err = db.writeBlock(ctx, opts, func(w *block.Writer) error { return copyRows(ctx, w, p.part.Reader(), order, atOnce) })
 	j.took = db.now().Sub(start)
 	return j, err
 }
-
-// groupBytes is how much memory a row group may take while it is written.
-func (db *DB) groupBytes() int { return int(min(64<<20, db.opts.MemoryBytes/8)) }
 
 // writeBlock writes a block with a new id and opens it.
 func (db *DB) writeBlock(ctx context.Context, opts block.WriterOptions, fill func(*block.Writer) error) (b *block.Block, err error) {
@@ -105,106 +102,6 @@ func (db *DB) writeBlock(ctx context.Context, opts block.WriterOptions, fill fun
 		l.flow.Written, l.flow.Now, l.writing = l.flow.Written+n, l.flow.Now+n, l.writing+n
 	})
 	return b, nil
-}
-
-// extent is a trace of a head: its rows in blockOrder's list.
-type extent struct {
-	start    uint64
-	id       spanid.TraceID
-	from, to int
-}
-
-// blockOrder returns the rows of a head that are not masked in the order of a block: by the start and id of their
-// trace, then by their own start; a few traces are moved so that row groups end with a trace.
-func blockOrder(ctx context.Context, part *head.Part, mask []uint32) ([]uint32, error) {
-	starts, err := startTimes(ctx, part)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]uint32, 0, len(starts))
-	extents := make([]extent, 0, part.Traces())
-	for i := range part.Traces() {
-		id, _ := part.TraceAt(i)
-		e := extent{id: id, from: len(rows), start: ^uint64(0)}
-		rows = part.AppendTraceRows(id, rows)
-		if len(mask) > 0 {
-			kept := slices.DeleteFunc(rows[e.from:], func(r uint32) bool { return contains(mask, r) })
-			rows = rows[:e.from+len(kept)]
-		}
-		if e.to = len(rows); e.to == e.from {
-			continue
-		}
-		slices.SortStableFunc(rows[e.from:], func(a, b uint32) int { return cmp.Compare(starts[a], starts[b]) })
-		e.start = starts[rows[e.from]]
-		extents = append(extents, e)
-	}
-	slices.SortFunc(extents, func(a, b extent) int {
-		return cmp.Or(cmp.Compare(a.start, b.start), slices.Compare(a.id[:], b.id[:]))
-	})
-	sizes := make([]int, len(extents))
-	for i, e := range extents {
-		sizes[i] = e.to - e.from
-	}
-	out := make([]uint32, 0, len(rows))
-	for _, i := range compact.Align(sizes, compact.Groups(len(rows))) {
-		out = append(out, rows[extents[i].from:extents[i].to]...)
-	}
-	return out, nil
-}
-
-// startTimes returns the start of every span of a head.
-func startTimes(ctx context.Context, part *head.Part) ([]uint64, error) {
-	info := part.Info()
-	out := make([]uint64, 0, info.Rows)
-	var v store.Vector
-	for g := range info.Granules() {
-		var sel store.Bitmap
-		sel.Fill(info.GranuleLen(g))
-		if err := part.Read(ctx, g, store.Intrinsic(store.SpanStart), &sel, &v); err != nil {
-			return nil, err
-		}
-		for i := range v.Rows() {
-			out = append(out, uint64(v.At(i).Int()))
-		}
-	}
-	return out, nil
-}
-
-// rowReader reads rows as spans, which need not be valid after the next call.
-type rowReader interface {
-	Spans(ctx context.Context, rows []uint32, dst *store.Batch) error
-}
-
-// copyRows appends rows of a head or block, in the order given, to a block.
-func copyRows(ctx context.Context, w *block.Writer, from rowReader, order []uint32) error {
-	var read, ordered store.Batch
-	type place struct{ row, at uint32 }
-	places := make([]place, 0, flushRows)
-	rows := make([]uint32, 0, flushRows)
-	for chunk := range slices.Chunk(order, flushRows) {
-		// Parts are read quickest in the order of their rows.
-		places, rows = places[:0], rows[:0]
-		for i, r := range chunk {
-			places = append(places, place{r, uint32(i)})
-		}
-		slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.row, b.row) })
-		for _, p := range places {
-			rows = append(rows, p.row)
-		}
-		read.Reset()
-		if err := from.Spans(ctx, rows, &read); err != nil {
-			return err
-		}
-		ordered.Resources, ordered.Scopes = read.Resources, read.Scopes
-		ordered.Spans = slices.Grow(ordered.Spans[:0], len(chunk))[:len(chunk)]
-		for i, p := range places {
-			ordered.Spans[p.at] = read.Spans[i]
-		}
-		if err := w.Append(ctx, &ordered); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // finish makes the store use what a job wrote, or gives it up if it is not wanted any more. After an error the

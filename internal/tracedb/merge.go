@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	// mergeCache is how much of what a merge decoded is kept. It reads each row once, so that little helps.
-	mergeCache = 16 << 20
 	// hugeTrace is the number of spans from which on a trace is not held in memory as a whole.
 	hugeTrace = 64 << 10
 )
@@ -26,11 +24,11 @@ type pace func(ctx context.Context, worked time.Duration) error
 func noPace(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 
 // mergeBlocks writes blocks, oldest first, as one, without the rows that overlays hide.
-func (db *DB) mergeBlocks(ctx context.Context, olds []*blockPiece, level int, wait pace) (*job, error) {
+func (db *DB) mergeBlocks(ctx context.Context, olds []*blockPiece, level int, wait pace, mem *writing) (*job, error) {
 	reserved := db.makeRoomFor(olds)
-	j, err := db.mergeOnce(ctx, olds, level, wait, false)
+	j, err := db.mergeOnce(ctx, olds, level, wait, mem, false)
 	if errors.Is(err, block.ErrColumns) {
-		j, err = db.mergeOnce(ctx, olds, level, wait, true)
+		j, err = db.mergeOnce(ctx, olds, level, wait, mem, true)
 	}
 	if err != nil {
 		db.reserved.Add(-reserved)
@@ -40,7 +38,7 @@ func (db *DB) mergeBlocks(ctx context.Context, olds []*blockPiece, level int, wa
 	return j, nil
 }
 
-func (db *DB) mergeOnce(ctx context.Context, olds []*blockPiece, level int, wait pace, whole bool) (*job, error) {
+func (db *DB) mergeOnce(ctx context.Context, olds []*blockPiece, level int, wait pace, mem *writing, whole bool) (*job, error) {
 	start := db.now()
 	j := &job{olds: olds}
 	m, err := db.newMerger(ctx, olds, wait, whole)
@@ -56,7 +54,7 @@ func (db *DB) mergeOnce(ctx context.Context, olds []*blockPiece, level int, wait
 	}
 	opts := block.WriterOptions{
 		Decided: m.decided(), Level: level, FirstGroups: compact.Groups(plan.Rows()), Zstd: mergeZstd,
-		GroupBytes: db.groupBytes(),
+		GroupBytes: db.groupBytes() / 2, Held: mem.writer,
 	}
 	for _, p := range olds {
 		meta := p.block.Meta()
@@ -106,7 +104,7 @@ type merger struct {
 func (db *DB) newMerger(ctx context.Context, olds []*blockPiece, wait pace, whole bool) (*merger, error) {
 	m := &merger{db: db, wait: wait}
 	var err error
-	if m.reader, err = block.NewReader(db.opts.FS, block.NewLRU(mergeCache), 1); err != nil {
+	if m.reader, err = block.NewReader(db.opts.FS, block.NewLRU(db.mergeCache()), 1); err != nil {
 		return nil, err
 	}
 	for _, p := range olds {
@@ -226,9 +224,10 @@ func (m *merger) write(ctx context.Context, w *block.Writer, plan *compact.Merge
 		sizes[i] = plan.Traces[i].Spans
 	}
 	order := compact.Align(sizes, compact.Groups(plan.Rows()))
+	atOnce := m.db.rowsAtOnce(ordinaryRead)
 	for len(order) > 0 {
 		n, rows := 0, 0
-		for n < len(order) && (n == 0 || rows+sizes[order[n]] <= flushRows) {
+		for n < len(order) && (n == 0 || rows+sizes[order[n]] <= atOnce) {
 			rows += sizes[order[n]]
 			n++
 		}

@@ -110,10 +110,11 @@ func (m *merger) writeHuge(ctx context.Context, w *block.Writer, pieces []compac
 	if len(pieces) > 1 {
 		seen = make(map[spanKey]struct{})
 	}
+	atOnce := uint32(m.db.rowsAtOnce(ordinaryRead)) //nolint:gosec // at most mostRows
 	for _, p := range pieces {
-		for from := uint32(0); from < p.Spans; from += flushRows {
+		for from := uint32(0); from < p.Spans; from += atOnce {
 			start := time.Now()
-			n := min(flushRows, p.Spans-from)
+			n := min(atOnce, p.Spans-from)
 			err := m.readRows(ctx, []placed{{compact.Piece{Input: p.Input, Row: p.Row + from, Spans: n}, 0}}, int(n))
 			if err != nil {
 				return err

@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"github.com/bramble-tracing/bramble/internal/fsx"
-	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/block"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/wal"
 )
@@ -68,10 +67,7 @@ func openLocked(ctx context.Context, opts Options) (*DB, error) {
 	}
 	db.opened = db.now()
 	db.stopping, db.stop = context.WithCancel(context.Background())
-	db.memory = memlimit.New("store", opts.MemoryBytes)
-	db.heads = db.memory.Share("heads", opts.MemoryBytes/headShare)
-	// The cache bounds itself, so that its whole share is taken from the beginning.
-	db.memory.Share("block cache", opts.MemoryBytes/cacheShare).Force(opts.MemoryBytes / cacheShare)
+	db.memory = newMemory(opts.MemoryBytes)
 	db.cache = block.NewLRU(opts.MemoryBytes / cacheShare)
 	var err error
 	if db.reader, err = block.NewReader(opts.FS, db.cache, runtime.GOMAXPROCS(0)); err != nil {

@@ -44,8 +44,8 @@ type Options struct {
 	// Dir is the data directory. It is created if it does not exist.
 	Dir string
 	WAL WALOptions
-	// MemoryBytes is the memory that the store may use (512 MiB). Half of it is for heads, a fifth for what was decoded
-	// from blocks.
+	// MemoryBytes is the memory that the store may use (512 MiB). Half of it is for heads at most, a fifth for what was
+	// decoded from blocks, a fifth for writing heads as blocks, and a sixth at most, of what heads leave, for merging.
 	MemoryBytes int64
 	Cut         CutOptions
 	Compaction  CompactionOptions
@@ -112,12 +112,6 @@ type ScrubOptions struct {
 	// BytesPerSecond bounds how fast it reads (8 MiB/s).
 	BytesPerSecond int64
 }
-
-// headShare is the part of the memory that is for heads.
-const headShare = 2
-
-// cacheShare is the part of the memory that is for what was decoded from blocks.
-const cacheShare = 5
 
 func (o *Options) setDefaults() error {
 	if o.Dir == "" {

@@ -52,8 +52,12 @@ func (db *DB) repairBlock(ctx context.Context, p *blockPiece) (*job, error) {
 		order[i] = uint32(i)
 	}
 	meta := p.block.Meta()
+	base, needs := db.mergeNeeds(j.olds, 0)
+	mem := db.forFlush(needs)
+	defer mem.release()
+	mem.base = base
 	opts := block.WriterOptions{
-		Level: meta.Level, Parents: append([]string{p.id}, meta.Parents...), WALMark: meta.WALMark,
+		GroupBytes: db.groupBytes(), Held: mem.writer, Level: meta.Level, Parents: append([]string{p.id}, meta.Parents...), WALMark: meta.WALMark,
 		Written: uint64(max(0, storedAt(meta, start).UnixNano())),
 	}
 	opts.Parents = opts.Parents[:min(len(opts.Parents), maxParents)]
@@ -61,7 +65,7 @@ func (db *DB) repairBlock(ctx context.Context, p *blockPiece) (*job, error) {
 		opts.Zstd = mergeZstd
 	}
 	var err error
-	j.block, err = db.writeBlock(ctx, opts, func(w *block.Writer) error { return copyRows(ctx, w, p.part, order) })
+	j.block, err = db.writeBlock(ctx, opts, func(w *block.Writer) error { return copyRows(ctx, w, p.part, order, db.rowsAtOnce(ordinaryRead)) })
 	j.took = db.now().Sub(start)
 	return j, err
 }

@@ -8,7 +8,12 @@ import (
 
 // rewriteBlock writes a block anew without the rows that its overlay hides.
 func (db *DB) rewriteBlock(ctx context.Context, p *blockPiece) (*job, error) {
-	return db.mergeBlocks(ctx, []*blockPiece{p}, p.block.Meta().Level, noPace)
+	olds := []*blockPiece{p}
+	base, needs := db.mergeNeeds(olds, 0)
+	mem := db.forFlush(needs)
+	defer mem.release()
+	mem.base = base
+	return db.mergeBlocks(ctx, olds, p.block.Meta().Level, noPace, mem)
 }
 
 // dueRewrite returns the block with the oldest erasure, if it was asked for before a time. The caller must release it.

@@ -713,13 +713,13 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.TraceStoreMemoryLimit, err = builder.meter.Int64ObservableGauge(
 		"otelcol_trace_store_memory_limit",
-		metric.WithDescription("Memory that the store may use. [Alpha]"),
+		metric.WithDescription("Memory that the store may use, by kind. Merges have what heads leave, so that the sum may exceed the store's limit. [Alpha]"),
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)
 	builder.TraceStoreMemorySize, err = builder.meter.Int64ObservableGauge(
 		"otelcol_trace_store_memory_size",
-		metric.WithDescription("Memory that heads and frozen heads use. [Alpha]"),
+		metric.WithDescription("Memory that the store uses, by kind. Flush may exceed its limit for large values; new spans and merges wait meanwhile. [Alpha]"),
 		metric.WithUnit("By"),
 	)
 	errs = errors.Join(errs, err)

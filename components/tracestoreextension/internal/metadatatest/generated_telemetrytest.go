@@ -338,7 +338,7 @@ func AssertEqualTraceStoreKeptTraces(t *testing.T, tt *componenttest.Telemetry, 
 func AssertEqualTraceStoreMemoryLimit(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_trace_store_memory_limit",
-		Description: "Memory that the store may use. [Alpha]",
+		Description: "Memory that the store may use, by kind. Merges have what heads leave, so that the sum may exceed the store's limit. [Alpha]",
 		Unit:        "By",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
@@ -352,7 +352,7 @@ func AssertEqualTraceStoreMemoryLimit(t *testing.T, tt *componenttest.Telemetry,
 func AssertEqualTraceStoreMemorySize(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_trace_store_memory_size",
-		Description: "Memory that heads and frozen heads use. [Alpha]",
+		Description: "Memory that the store uses, by kind. Flush may exceed its limit for large values; new spans and merges wait meanwhile. [Alpha]",
 		Unit:        "By",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,

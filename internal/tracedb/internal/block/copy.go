@@ -47,6 +47,7 @@ func (w *Writer) CopyGroup(ctx context.Context, src *Block, group int, traces []
 	if err := w.copyGroup(ctx, c, traces); err != nil {
 		w.err = fmt.Errorf("write block %s: copy row group %d of %s: %w", w.opts.ID, group, src.meta.ID, err)
 	}
+	w.tellHeld()
 	return w.err
 }
 

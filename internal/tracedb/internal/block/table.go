@@ -22,7 +22,7 @@ const (
 	// maxCounted bounds the distinct values counted per column for the catalogue.
 	maxCounted = 4096
 	// writeBuffer is how much is written to a file at once.
-	writeBuffer = 256 << 10
+	writeBuffer = 64 << 10
 )
 
 // outFile is a file of the block that is being written.
@@ -121,7 +121,7 @@ type attrColumn struct {
 
 // overflowed is an attribute of a row that goes to the overflow column.
 type overflowed struct {
-	granule, row int
+	granule, row uint32
 	attr         store.Attr
 }
 
@@ -237,7 +237,7 @@ func (t *table) newColumn(k *attrKey, typ store.ValueType) *attrColumn {
 
 // spill adds an attribute of the current row to the overflow column. counted says that it is the first of its key.
 func (t *table) spill(scope store.ColumnScope, a *store.Attr, counted bool) {
-	t.overflow = append(t.overflow, overflowed{len(t.granules), t.row, *a})
+	t.overflow = append(t.overflow, overflowed{uint32(len(t.granules)), uint32(t.row), *a}) //nolint:gosec // below the rows of a block
 	if counted {
 		t.countSpilled(columnID{attrID{scope, a.Key}, a.Value.Type})
 	}
@@ -287,7 +287,7 @@ func (t *table) buffered() int {
 		n += c.builder.Bytes()
 	}
 	for i := range t.overflow {
-		n += len(t.overflow[i].attr.Key) + len(t.overflow[i].attr.Value.Str)
+		n += overflowedHeld + len(t.overflow[i].attr.Value.Str)
 	}
 	return n
 }
@@ -368,7 +368,7 @@ func (t *table) demote(c *attrColumn, dst []overflowed) []overflowed {
 		from, to := c.builder.Span(g)
 		for i := from; i < to; i++ {
 			row, v := c.builder.Value(i)
-			dst = append(dst, overflowed{g, row, store.Attr{Key: c.key, Value: v}})
+			dst = append(dst, overflowed{uint32(g), uint32(row), store.Attr{Key: c.key, Value: v}}) //nolint:gosec // below the rows of a block
 			t.countSpilled(c.columnID)
 		}
 	}
@@ -389,8 +389,8 @@ func (t *table) writeOverflow(group int) error {
 		for ; i < len(t.overflow) && compareRows(t.overflow[i], o) == 0; i++ {
 			attrs = append(attrs, t.overflow[i].attr)
 		}
-		b.PadGranules(o.granule)
-		b.AddText(o.row, store.Map(attrs...).Str)
+		b.PadGranules(int(o.granule))
+		b.AddText(int(o.row), store.Map(attrs...).Str)
 		t.overRows++
 	}
 	b.PadGranules(len(t.granules))

@@ -23,7 +23,7 @@ type WriterOptions struct {
 	Written uint64 // see Meta
 	// Zstd is the compression level, 1 (the default) or 3.
 	Zstd int
-	// GroupGranules is the number of granules in a row group; 16 if zero.
+	// GroupGranules is the number of granules in a row group; GroupGranules if zero.
 	GroupGranules int
 	// Decided says of which traces it was decided to keep them, and by which policy. May be nil.
 	Decided func(id spanid.TraceID) (policy string, kept bool)
@@ -31,10 +31,15 @@ type WriterOptions struct {
 	FirstGroups []int
 	// GroupBytes ends a row group at the end of a granule when it holds more in memory; 64 MiB if zero.
 	GroupBytes int
+	// Held is told at the end of each granule about how many bytes of memory the writer has. May be nil.
+	Held func(bytes int64)
 }
 
+// GroupGranules is how many granules a row group has at most, unless told otherwise.
+const GroupGranules = 16
+
 const (
-	defaultGranules   = 16
+	defaultGranules   = GroupGranules
 	defaultGroupBytes = 64 << 20
 )
 
@@ -46,6 +51,7 @@ type Writer struct {
 	opts WriterOptions
 
 	spans, events, links *table
+	enc                  *column.FlatEncoder // of all tables
 	tables               tables
 	structure            *structure
 	sampling             sampling
@@ -100,8 +106,8 @@ func (w *Writer) create() error {
 	if err := w.fs.MkdirAll(w.tmp); err != nil {
 		return err
 	}
-	enc, err := column.NewFlatEncoder(max(1, w.opts.Zstd))
-	if err != nil {
+	var err error
+	if w.enc, err = column.NewFlatEncoder(max(1, w.opts.Zstd)); err != nil {
 		return err
 	}
 	open := func(name string, specs []column.Spec, deferred int) (*table, error) {
@@ -109,7 +115,7 @@ func (w *Writer) create() error {
 		if err != nil {
 			return nil, err
 		}
-		return newTable(out, enc, specs, deferred), nil
+		return newTable(out, w.enc, specs, deferred), nil
 	}
 	if w.spans, err = open(SpansFile, spanSpecs(), spanColumns-firstDeferred); err != nil {
 		return err
@@ -224,121 +230,6 @@ func noteSpan(e *index.Trace, row uint32, s *store.Span) {
 	if e.Root == index.NoRow && s.ParentID.IsZero() {
 		e.Root = row
 	}
-}
-
-// addSpan adds the span's row without going to the next granule.
-func (w *Writer) addSpan(s *store.Span, resource, scope int32) {
-	t, r := w.spans, w.spans.row
-	f := t.fixed
-	f[colTraceID].AddBytes(r, s.TraceID[:])
-	f[colSpanID].AddBytes(r, s.SpanID[:])
-	f[colStart].AddNum(r, s.StartNano)
-	f[colDuration].AddNum(r, s.DurationNano())
-	if s.EndNano < s.StartNano {
-		f[colEnd].AddNum(r, s.EndNano)
-	}
-	f[colName].AddText(r, s.Name)
-	f[colKind].AddNum(r, uint64(int64(s.Kind)))         //nolint:gosec // the bits
-	f[colStatus].AddNum(r, uint64(int64(s.StatusCode))) //nolint:gosec // the bits
-	f[colStatusMessage].AddText(r, s.StatusMessage)
-	f[colTraceState].AddText(r, s.TraceState)
-	f[colFlags].AddNum(r, uint64(s.Flags))
-	f[colDroppedAttrs].AddNum(r, uint64(s.DroppedAttrs))
-	f[colDroppedEvents].AddNum(r, uint64(s.DroppedEvents))
-	f[colDroppedLinks].AddNum(r, uint64(s.DroppedLinks))
-	f[colResource].AddNum(r, uint64(resource)) //nolint:gosec // not negative
-	f[colScope].AddNum(r, uint64(scope))       //nolint:gosec // not negative
-	if name, ok := w.tables.service(resource); ok {
-		f[colService].AddText(r, name)
-	}
-	f[colEvents].AddNum(r, uint64(len(s.Events)))
-	f[colLinks].AddNum(r, uint64(len(s.Links)))
-	t.addAttrs(store.ScopeSpan, s.Attrs)
-	row := uint64(len(t.granules)*store.GranuleRows + r) //nolint:gosec // not negative
-	for i := range s.Events {
-		w.addEvent(row, s, &s.Events[i])
-	}
-	for i := range s.Links {
-		w.addLink(row, &s.Links[i])
-	}
-	t.row++
-}
-
-func (w *Writer) addEvent(row uint64, s *store.Span, e *store.Event) {
-	t, r := w.events, w.events.row
-	t.fixed[colEventRow].AddNum(r, row)
-	t.fixed[colEventOffset].AddNum(r, e.TimeNano-s.StartNano)
-	t.fixed[colEventName].AddText(r, e.Name)
-	t.fixed[colEventDropped].AddNum(r, uint64(e.DroppedAttrs))
-	t.addAttrs(store.ScopeEvent, e.Attrs)
-	t.endRow()
-	w.granEvents++
-}
-
-func (w *Writer) addLink(row uint64, l *store.Link) {
-	t, r := w.links, w.links.row
-	t.fixed[colLinkRow].AddNum(r, row)
-	t.fixed[colLinkTraceID].AddBytes(r, l.TraceID[:])
-	t.fixed[colLinkSpanID].AddBytes(r, l.SpanID[:])
-	t.fixed[colLinkState].AddText(r, l.TraceState)
-	t.fixed[colLinkFlags].AddNum(r, uint64(l.Flags))
-	t.fixed[colLinkDropped].AddNum(r, uint64(l.DroppedAttrs))
-	t.addAttrs(store.ScopeLink, l.Attrs)
-	t.endRow()
-	w.granLinks++
-}
-
-// endGranule ends the granule in all tables, and the row group if it is large enough.
-func (w *Writer) endGranule() error {
-	w.spans.endGranule()
-	w.events.endGranule()
-	w.links.endGranule()
-	w.sampling.b.EndGranule()
-	w.eventRows, w.linkRows = append(w.eventRows, w.granEvents), append(w.linkRows, w.granLinks)
-	w.meta.Events += w.granEvents
-	w.meta.Links += w.granLinks
-	w.granEvents, w.granLinks = 0, 0
-	granules := w.opts.GroupGranules
-	if len(w.opts.FirstGroups) > 0 {
-		granules = w.opts.FirstGroups[0]
-	}
-	if len(w.spans.granules) < granules &&
-		w.spans.buffered()+w.events.buffered()+w.links.buffered() < w.opts.GroupBytes {
-		return nil
-	}
-	return w.endGroup()
-}
-
-func (w *Writer) endGroup() error {
-	if len(w.opts.FirstGroups) > 0 {
-		w.opts.FirstGroups = w.opts.FirstGroups[1:]
-	}
-	rows := 0
-	for _, n := range w.spans.granules {
-		rows += n
-	}
-	for _, t := range []*table{w.spans, w.events, w.links} {
-		t.endGranule()
-		w.tallies.table(t)
-	}
-	w.tallies.endGroup()
-	g, err := w.spans.endGroup()
-	if err != nil {
-		return err
-	}
-	if err := w.sampling.write(w, g); err != nil {
-		return err
-	}
-	if _, err := w.events.endGroup(); err != nil {
-		return err
-	}
-	if _, err := w.links.endGroup(); err != nil {
-		return err
-	}
-	w.meta.Groups = append(w.meta.Groups, Group{Rows: rows, EventRows: w.eventRows, LinkRows: w.linkRows})
-	w.eventRows, w.linkRows = nil, nil
-	w.structure.endGroup(g)
-	return w.structure.flush()
 }
 
 func (w *Writer) endTrace() error {

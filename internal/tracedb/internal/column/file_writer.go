@@ -52,6 +52,7 @@ type FileWriter struct {
 	specs  []Spec
 	groups []groupMeta
 	stats  []ChunkStats
+	held   int64
 	err    error
 }
 
@@ -119,6 +120,7 @@ func (f *FileWriter) WriteChunk(group, col int, c *Chunk) error {
 		f.writeBloom(m, c.Bloom)
 	}
 	g.chunks[col] = m
+	f.hold(c)
 	f.stats = append(f.stats, ChunkStats{
 		Column: f.specs[col].Name, Encoding: c.Encoding, Values: c.Values, Distinct: c.Distinct,
 		Bytes: m.size, Index: int64(m.bloomLen),
