@@ -159,7 +159,7 @@ func TestLossWithinInterval(t *testing.T) {
 		var at []time.Time // of the acknowledgements
 		var batches []*store.Batch
 		lost := 0
-		for range 120 {
+		for range 60 {
 			b := gen.Batch(1 + rng.IntN(10))
 			require.NoError(t, db.Append(t.Context(), b))
 			at, batches = append(at, time.Now()), append(batches, b)

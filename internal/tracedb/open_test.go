@@ -305,6 +305,57 @@ func TestDeleteSurvivesPowerCut(t *testing.T) {
 	}
 }
 
+// TestDeleteDuringWrite deletes a trace of a head, and one of blocks, while the head is being written as a block and while
+// the blocks are being merged: what is written without knowing of it does not bring them back, nor does a restart.
+func TestDeleteDuringWrite(t *testing.T) {
+	for _, what := range []string{"head", "merge"} {
+		t.Run(what, func(t *testing.T) {
+			faulty := fsx.NewFaulty(fsx.NewMem())
+			opts := tracedb.Options{
+				FS: faulty, Dir: "data", PurgeAfter: time.Hour, WAL: tracedb.WALOptions{Sync: tracedb.SyncAlways},
+				Compaction: tracedb.CompactionOptions{Off: true, MinBlocks: 2},
+			}
+			db := open(t, opts)
+			g := testkit.NewGenerator(3)
+			all := fill(t, db, g, 2, 100)
+			if what == "head" {
+				b := g.Batch(100)
+				require.NoError(t, db.Append(t.Context(), b))
+				merge(all, b)
+			}
+			victim := all.Spans[len(all.Spans)-1].TraceID
+			want := pick(all, func(s *store.Span) bool { return s.TraceID != victim })
+			var once sync.Once
+			deleted := 0
+			var err error
+			faulty.Before(func(op fsx.Op, path string) {
+				if op == fsx.OpSync && strings.HasSuffix(path, ".tmp/spans.parquet") {
+					once.Do(func() { deleted, err = db.DeleteTrace(context.Background(), victim) })
+				}
+			})
+			if what == "head" {
+				require.NoError(t, db.Cut())
+				require.NoError(t, db.Flush())
+			} else {
+				db.CompactionOn()
+				require.NoError(t, db.Compact(t.Context()))
+				require.Positive(t, db.Stats().Merges)
+			}
+			require.NoError(t, err)
+			require.Equal(t, len(all.Spans)-len(want.Spans), deleted)
+			for range 2 {
+				got, _ := everything(t, db)
+				storetest.RequireSameSpans(t, want, got)
+				_, err = readTrace(t, db, victim)
+				require.ErrorIs(t, err, store.ErrNotFound)
+				require.NoError(t, db.Close(t.Context()))
+				opts.Compaction.Off = true
+				db = open(t, opts)
+			}
+		})
+	}
+}
+
 func TestDelete(t *testing.T) {
 	fsys := fsx.NewMem()
 	opts := tracedb.Options{FS: fsys, Dir: "data", Cut: tracedb.CutOptions{Spans: 1000}}
