@@ -113,7 +113,7 @@ func (p *Peers) failed(err error) {
 // update makes the members those of the list.
 func (p *Peers) update(ctx context.Context, list []Endpoint) {
 	p.mu.Lock()
-	p.known, p.problem = true, ""
+	p.problem = ""
 	var dropped []*member
 	want := map[string]Endpoint{}
 	for _, e := range list {
@@ -142,6 +142,9 @@ func (p *Peers) update(ctx context.Context, list []Endpoint) {
 			p.add(ctx, e)
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = true // Not before: without its members the list would be one of this agent only.
 }
 
 func (p *Peers) add(ctx context.Context, e Endpoint) {

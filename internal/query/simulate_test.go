@@ -142,7 +142,7 @@ type cataloguedView struct {
 func (v *cataloguedView) Parts() []store.Part { return v.parts }
 
 type cataloguedPart struct {
-	store.Part
+	*oracle.Part
 	list func() ([]store.AttributeInfo, error)
 }
 
@@ -151,7 +151,7 @@ func (p *cataloguedPart) Attributes(context.Context) ([]store.AttributeInfo, err
 func catalogued(v store.View) store.View {
 	out := &cataloguedView{View: v}
 	for _, p := range v.Parts() {
-		out.parts = append(out.parts, &cataloguedPart{p, sync.OnceValues(func() ([]store.AttributeInfo, error) {
+		out.parts = append(out.parts, &cataloguedPart{p.(*oracle.Part), sync.OnceValues(func() ([]store.AttributeInfo, error) {
 			return p.Attributes(context.Background())
 		})})
 	}
