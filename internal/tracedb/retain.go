@@ -118,6 +118,9 @@ func (db *DB) makeRoomFor(olds []*blockPiece) (bytes int64) {
 	}
 	db.reserved.Add(bytes)
 	db.retain()
+	if err := db.emptyTrash(); err != nil {
+		call(db.opts.Listener.Error, err)
+	}
 	return bytes
 }
 

@@ -15,11 +15,12 @@ import (
 // deletedSuffix ends the name of a block's directory that is being removed.
 const deletedSuffix = ".deleted"
 
-// trash is the directories that nobody uses any more. The flusher removes them, so that no query waits for it; what is
-// left at Close goes at the next Open, as no manifest names it.
+// trash is the directories that nobody uses any more. The flusher removes them, and who needs room for a merge, so that no
+// query waits for it; what is left at Close goes at the next Open, as no manifest names it.
 type trash struct {
-	mu   sync.Mutex
-	dirs []discarded
+	removing sync.Mutex // held while directories are removed: who has it finds none that somebody else is removing
+	mu       sync.Mutex
+	dirs     []discarded
 }
 
 type discarded struct {
@@ -36,6 +37,8 @@ func (db *DB) throwAway(d discarded) {
 
 // emptyTrash removes what was thrown away. What cannot be removed stays for the next time.
 func (db *DB) emptyTrash() error {
+	db.trash.removing.Lock()
+	defer db.trash.removing.Unlock()
 	db.trash.mu.Lock()
 	dirs := db.trash.dirs
 	db.trash.dirs = nil
