@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
-	"sync"
 
 	"github.com/bramble-tracing/bramble/internal/store"
-	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
 )
 
 // Filter implements store.Part.
@@ -166,28 +163,6 @@ func (b *Block) filterColumn(s *columnSource, p *store.Predicate, sel *store.Bit
 	return nil
 }
 
-// markTexts marks the rows that match an expression. Most have nothing to do with it, which one look at the text of the
-// whole granule tells.
-func markTexts(v *column.Values, p *store.Predicate, keep *store.Bitmap) {
-	var found []int
-	for i := range v.Containing(p.Literal) {
-		if p.Regex.MatchString(v.Text(i)) {
-			found = append(found, i)
-		}
-	}
-	if len(found) == 0 {
-		return
-	}
-	for row, i := range v.All() {
-		if i == found[0] {
-			keep.Set(row)
-			if found = found[1:]; len(found) == 0 {
-				return
-			}
-		}
-	}
-}
-
 // intRange turns a comparison of an int column into a range, which may be empty. ok is false if that is not possible.
 func intRange(p *store.Predicate) (lo, hi int64, ok bool) {
 	if len(p.Values) != 1 || p.Values[0].Type != store.TypeInt {
@@ -213,87 +188,6 @@ func intRange(p *store.Predicate) (lo, hi int64, ok bool) {
 		return n + 1, math.MaxInt64, true
 	}
 	return 0, 0, false
-}
-
-// present marks the rows that have a value.
-func present(v *column.Values, keep *store.Bitmap) {
-	if v.Present == nil {
-		keep.Fill(v.Rows)
-		return
-	}
-	for w := range store.Words {
-		marks, _ := v.Present.Word(w)
-		keep.SetWord(w, marks)
-	}
-}
-
-// markCodes marks the rows whose dictionary code matches.
-func markCodes(v *column.Values, match []bool, keep *store.Bitmap) {
-	if !slices.Contains(match, true) {
-		return
-	}
-	codes := v.Codes
-	if v.Present == nil {
-		for w := 0; len(codes) > 0; w++ {
-			n := min(64, len(codes))
-			var marks uint64
-			for i, c := range codes[:n] {
-				if match[c] {
-					marks |= 1 << i
-				}
-			}
-			keep.SetWord(w, marks)
-			codes = codes[n:]
-		}
-		return
-	}
-	i := 0
-	for w := range store.Words {
-		has, _ := v.Present.Word(w)
-		var marks uint64
-		for ; has != 0; has &= has - 1 {
-			if match[codes[i]] {
-				marks |= has & -has
-			}
-			i++
-		}
-		keep.SetWord(w, marks)
-	}
-}
-
-// markRange marks the rows whose number is in a range.
-func markRange(v *column.Values, lo, hi int64, keep *store.Bitmap) {
-	width := uint64(hi) - uint64(lo) //nolint:gosec // the distance, whatever the signs
-	if hi < lo {
-		return
-	}
-	nums := v.Nums
-	if v.Present == nil {
-		for w := 0; len(nums) > 0; w++ {
-			n := min(64, len(nums))
-			var marks uint64
-			for i, num := range nums[:n] {
-				if num-uint64(lo) <= width { //nolint:gosec // the bits
-					marks |= 1 << i
-				}
-			}
-			keep.SetWord(w, marks)
-			nums = nums[n:]
-		}
-		return
-	}
-	i := 0
-	for w := range store.Words {
-		has, _ := v.Present.Word(w)
-		var marks uint64
-		for ; has != 0; has &= has - 1 {
-			if nums[i]-uint64(lo) <= width { //nolint:gosec // the bits
-				marks |= has & -has
-			}
-			i++
-		}
-		keep.SetWord(w, marks)
-	}
 }
 
 // filterRefs decides once per distinct value of the resources or scopes.
@@ -344,60 +238,4 @@ func filterRefs(s *refSource, p *store.Predicate, sel *store.Bitmap) error {
 	}
 	sel.And(&keep)
 	return nil
-}
-
-func matchAll(dict []store.Value, p *store.Predicate) []bool {
-	out := make([]bool, len(dict))
-	for i := range dict {
-		out[i] = p.MatchSpan(dict[i : i+1])
-	}
-	return out
-}
-
-// matchMemo remembers which entries of a dictionary satisfy recent predicates, so that a query tests them once for all
-// granules.
-type matchMemo struct {
-	mu   sync.Mutex
-	last []remembered
-}
-
-type remembered struct {
-	p     store.Predicate
-	match []bool
-}
-
-// maxRemembered bounds the predicates per dictionary.
-const maxRemembered = 8
-
-// matches returns which entries of a dictionary satisfy p.
-func (b *Block) matches(from chunkRef, dict *column.Dict, p *store.Predicate) []bool {
-	key := CacheKey{
-		Block: b.id, Kind: cacheMatches, Table: uint8(from.table), Group: int32(from.group), Column: int32(from.col), //nolint:gosec // small
-	}
-	var memo *matchMemo
-	if v, ok := b.reader.Cache.Get(key); ok {
-		memo = v.(*matchMemo) //nolint:forcetypeassert // we put it there
-	} else {
-		memo = &matchMemo{}
-		b.reader.Cache.Put(key, memo, 200+int64(len(dict.Values)*maxRemembered))
-	}
-	memo.mu.Lock()
-	defer memo.mu.Unlock()
-	for i := range memo.last {
-		if samePredicate(&memo.last[i].p, p) {
-			return memo.last[i].match
-		}
-	}
-	r := remembered{p: *p, match: matchAll(dict.Values, p)}
-	r.p.Values = slices.Clone(p.Values)
-	if len(memo.last) >= maxRemembered {
-		memo.last = slices.Delete(memo.last, 0, 1)
-	}
-	memo.last = append(memo.last, r)
-	return r.match
-}
-
-// samePredicate compares what predicates ask, not whether they are one, because callers may reuse them.
-func samePredicate(a, b *store.Predicate) bool {
-	return a.Op == b.Op && a.Regex == b.Regex && a.Column == b.Column && slices.Equal(a.Values, b.Values)
 }

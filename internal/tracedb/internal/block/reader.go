@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"runtime/debug"
@@ -294,81 +292,3 @@ func (b *Block) Trace(ctx context.Context, id spanid.TraceID) (e index.Trace, ok
 
 // TraceIndex returns the trace index, for merging and for finding split traces.
 func (b *Block) TraceIndex() *index.Traces { return b.traces }
-
-// Attributes implements store.Part.
-func (b *Block) Attributes(ctx context.Context) (_ []store.AttributeInfo, err error) {
-	defer b.contain(&err)
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("list attributes of block %s: %w", b.meta.ID, err)
-	}
-	if b.overlay != nil && len(b.overlay.Patches) > 0 {
-		return b.patchedAttributes(ctx)
-	}
-	return b.attributeCatalog()
-}
-
-// attributeCatalog returns the contents of attrs.idx.
-func (b *Block) attributeCatalog() ([]store.AttributeInfo, error) {
-	key := CacheKey{Block: b.id, Kind: cacheCatalog}
-	if v, ok := b.reader.Cache.Get(key); ok {
-		return v.([]store.AttributeInfo), nil //nolint:forcetypeassert // we put it there
-	}
-	f, err := b.file(fileAttrs)
-	if err != nil {
-		return nil, err
-	}
-	l := b.meta.Files[AttrsFile]
-	buf := make([]byte, l.Size)
-	if err := column.ReadFull(f, b.path(fileAttrs), buf, 0); err != nil {
-		return nil, err
-	}
-	attrs, err := index.DecodeCatalog(buf, b.path(fileAttrs))
-	if err != nil {
-		return nil, err
-	}
-	size := int64(0)
-	for i := range attrs {
-		size += 100 + int64(len(attrs[i].Top))*64
-	}
-	b.reader.Cache.Put(key, attrs, size)
-	return attrs, nil
-}
-
-// verifyPiece is how much Verify reads at a time.
-const verifyPiece = 256 << 10
-
-// Verify reads every file but the metas and compares its CRC32C with meta.json. pace, if it is not nil, is told before
-// each piece how many bytes will be read; its error ends the verification.
-func (b *Block) Verify(ctx context.Context, pace func(bytes int) error) error {
-	buf := make([]byte, verifyPiece)
-	for n, name := range dataFiles {
-		if !b.meta.has(name) {
-			continue
-		}
-		f, err := b.file(n)
-		if err != nil {
-			return err
-		}
-		l := b.meta.Files[name]
-		crc := uint32(0)
-		for off := int64(0); off < l.Size; off += int64(len(buf)) {
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("verify block %s: %w", b.meta.ID, err)
-			}
-			part := buf[:min(int64(len(buf)), l.Size-off)]
-			if pace != nil {
-				if err := pace(len(part)); err != nil {
-					return err
-				}
-			}
-			if err := column.ReadFull(io.ReaderAt(f), b.path(n), part, off); err != nil {
-				return err
-			}
-			crc = crc32.Update(crc, column.Castagnoli, part)
-		}
-		if crc != l.CRC {
-			return &store.CorruptionError{Path: b.path(n), Err: fmt.Errorf("checksum of the file is %08x, want %08x", crc, l.CRC)}
-		}
-	}
-	return nil
-}

@@ -1,17 +1,11 @@
 package block
 
 import (
-	"bufio"
-	"cmp"
-	"errors"
 	"fmt"
-	"slices"
 	"unicode/utf8"
 
-	"github.com/bramble-tracing/bramble/internal/fsx"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
-	"github.com/bramble-tracing/bramble/internal/tracedb/internal/index"
 )
 
 const (
@@ -24,45 +18,6 @@ const (
 	// writeBuffer is how much is written to a file at once.
 	writeBuffer = 64 << 10
 )
-
-// outFile is a file of the block that is being written.
-type outFile struct {
-	file fsx.File
-	buf  *bufio.Writer
-	name string
-}
-
-func createFile(fs fsx.FS, path, name string) (*outFile, error) {
-	f, err := fs.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("create %s: %w", path, err)
-	}
-	return &outFile{file: f, buf: bufio.NewWriterSize(f, writeBuffer), name: name}, nil
-}
-
-// Write implements io.Writer.
-func (o *outFile) Write(b []byte) (int, error) { return o.buf.Write(b) }
-
-// finish makes the contents durable and closes the file.
-func (o *outFile) finish() error {
-	err := o.buf.Flush()
-	if err == nil {
-		err = o.file.Sync()
-	}
-	err = errors.Join(err, o.file.Close())
-	o.file = nil
-	if err != nil {
-		return fmt.Errorf("finish %s: %w", o.name, err)
-	}
-	return nil
-}
-
-func (o *outFile) abort() {
-	if o != nil && o.file != nil {
-		_ = o.file.Close()
-		o.file = nil
-	}
-}
 
 // table writes one Parquet file of a block: fixed columns, attribute columns as they come, and the overflow column.
 type table struct {
@@ -88,49 +43,6 @@ type table struct {
 	stamp    uint64
 	first    *attrKey // what the last list began with, a guess for the next
 }
-
-type attrID struct {
-	scope store.ColumnScope
-	key   string
-}
-
-type columnID struct {
-	attrID
-	typ store.ValueType
-}
-
-// attrKey is a key with its columns by type.
-type attrKey struct {
-	attrID
-	legal   bool // can name columns
-	stamp   uint64
-	columns [store.TypeMap + 1]*attrColumn
-	next    *attrKey // what followed the last time
-}
-
-type attrColumn struct {
-	columnID
-	builder  *column.Builder
-	num      int // in the file, or -1
-	rows     int
-	distinct int
-	texts    map[string]int // how often each value occurs, of strings
-	nums     map[uint64]int // the same, of numbers
-	partial  bool           // counts does not have all values
-}
-
-// overflowed is an attribute of a row that goes to the overflow column.
-type overflowed struct {
-	granule, row uint32
-	attr         store.Attr
-}
-
-func compareRows(a, b overflowed) int {
-	return cmp.Or(cmp.Compare(a.granule, b.granule), cmp.Compare(a.row, b.row))
-}
-
-// spilled counts the rows of an attribute without column.
-type spilled struct{ rows int }
 
 func newTable(out *outFile, enc column.Encoder, fixed []column.Spec, deferred int) *table {
 	t := &table{
@@ -235,26 +147,6 @@ func (t *table) newColumn(k *attrKey, typ store.ValueType) *attrColumn {
 	return c
 }
 
-// spill adds an attribute of the current row to the overflow column. counted says that it is the first of its key.
-func (t *table) spill(scope store.ColumnScope, a *store.Attr, counted bool) {
-	t.overflow = append(t.overflow, overflowed{uint32(len(t.granules)), uint32(t.row), *a}) //nolint:gosec // below the rows of a block
-	if counted {
-		t.countSpilled(columnID{attrID{scope, a.Key}, a.Value.Type})
-	}
-}
-
-func (t *table) countSpilled(id columnID) {
-	s := t.spilled[id]
-	if s == nil {
-		if len(t.spilled) >= maxCounted {
-			return
-		}
-		s = &spilled{}
-		t.spilled[id] = s
-	}
-	s.rows++
-}
-
 // endRow goes to the next row, and to the next granule if this one is full.
 func (t *table) endRow() {
 	if t.row++; t.row == store.GranuleRows {
@@ -336,119 +228,4 @@ func (t *table) writeColumn(group, col int, b *column.Builder) error {
 		return fmt.Errorf("write %s: %w", t.out.name, err)
 	}
 	return nil
-}
-
-// choose keeps the columns with the most rows if there are too many, and moves the rest to the overflow column. Columns
-// that the file has already are kept.
-func (t *table) choose() {
-	fresh := make([]*attrColumn, 0, len(t.columns))
-	for _, c := range t.columns {
-		if c.num < 0 && c.builder.Len() > 0 {
-			fresh = append(fresh, c)
-		}
-	}
-	room := maxAttrColumns - t.inFile
-	if len(fresh) <= room {
-		return
-	}
-	slices.SortStableFunc(fresh, func(a, b *attrColumn) int { return cmp.Compare(b.builder.Len(), a.builder.Len()) })
-	var moved []overflowed
-	for _, c := range fresh[room:] {
-		moved = t.demote(c, moved)
-	}
-	t.columns = slices.DeleteFunc(t.columns, func(c *attrColumn) bool { return c.builder == nil })
-	// First values before later ones of the same key.
-	t.overflow = append(moved, t.overflow...)
-	slices.SortStableFunc(t.overflow, compareRows)
-}
-
-// demote moves the values of a column to the end of dst and forgets the column.
-func (t *table) demote(c *attrColumn, dst []overflowed) []overflowed {
-	for g := range c.builder.Granules() {
-		from, to := c.builder.Span(g)
-		for i := from; i < to; i++ {
-			row, v := c.builder.Value(i)
-			dst = append(dst, overflowed{uint32(g), uint32(row), store.Attr{Key: c.key, Value: v}}) //nolint:gosec // below the rows of a block
-			t.countSpilled(c.columnID)
-		}
-	}
-	t.attrs[c.attrID].columns[c.typ] = nil
-	c.builder = nil
-	return dst
-}
-
-func (t *table) writeOverflow(group int) error {
-	if len(t.overflow) == 0 {
-		return nil
-	}
-	b := column.NewBuilder(overflowSpec())
-	var attrs []store.Attr
-	for i := 0; i < len(t.overflow); {
-		o := t.overflow[i]
-		attrs = attrs[:0]
-		for ; i < len(t.overflow) && compareRows(t.overflow[i], o) == 0; i++ {
-			attrs = append(attrs, t.overflow[i].attr)
-		}
-		b.PadGranules(int(o.granule))
-		b.AddText(int(o.row), store.Map(attrs...).Str)
-		t.overRows++
-	}
-	b.PadGranules(len(t.granules))
-	if t.overCol < 0 {
-		t.overCol = t.w.AddColumn(overflowSpec())
-	}
-	clear(t.overflow)
-	t.overflow = t.overflow[:0]
-	return t.writeColumn(group, t.overCol, b)
-}
-
-// count adds the values of the row group to the column's counts.
-func (c *attrColumn) count() {
-	c.rows += c.builder.Len()
-	switch c.typ {
-	case store.TypeString:
-		complete := c.builder.TextCounts(func(s string, n int) {
-			if _, ok := c.texts[s]; ok || len(c.texts) < maxCounted {
-				c.texts[s] += n
-			} else {
-				c.partial = true
-			}
-		})
-		c.partial = c.partial || !complete
-	case store.TypeInt, store.TypeFloat, store.TypeBool:
-		c.countNums()
-	default:
-		c.partial = true // not offered as values
-	}
-}
-
-// countNums counts until there are too many distinct numbers.
-func (c *attrColumn) countNums() {
-	for i := 0; i < c.builder.Len() && !c.partial; {
-		v, from := c.builder.Num(i), i
-		for i++; i < c.builder.Len() && c.builder.Num(i) == v; i++ {
-		}
-		c.countNum(v, i-from)
-	}
-}
-
-func (c *attrColumn) countNum(v uint64, n int) {
-	if _, ok := c.nums[v]; ok || len(c.nums) < maxCounted {
-		c.nums[v] += n
-	} else {
-		c.partial = true
-	}
-}
-
-// top returns the most frequent values of the column and whether these are all.
-func (c *attrColumn) top() ([]store.ValueCount, bool) {
-	values := make([]store.ValueCount, 0, len(c.texts)+len(c.nums))
-	for s, n := range c.texts {
-		values = append(values, store.ValueCount{Value: store.String(s), Count: n})
-	}
-	for v, n := range c.nums {
-		values = append(values, store.ValueCount{Value: store.Value{Type: c.typ, Num: v}, Count: n})
-	}
-	values, all := index.SortTop(values)
-	return values, all && !c.partial
 }
