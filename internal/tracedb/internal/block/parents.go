@@ -160,7 +160,7 @@ func (b *Block) spanIDsAt(rows []parentOf, of *stretch, out []string) error {
 	if err != nil {
 		return err
 	}
-	s := g.stretch(nil)
+	s := g.stretch()
 	s.keep = of.keep
 	if of.want != nil {
 		for _, r := range rows {

@@ -136,7 +136,7 @@ func (g *granule) addStatusSizes(sizes []int) error {
 }
 
 func (g *granule) addSpanAttrSizes(sizes []int) error {
-	_, attrs, err := g.stretch(nil).read(nil)
+	_, attrs, err := g.stretch().read(nil)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (r *childReader) sizes(of map[int]sizeOf) ([][]int, error) {
 }
 
 func (g *granule) addEventSizes(sizes []int) error {
-	r, err := g.childReader(fileEvents, g.stretch(nil))
+	r, err := g.childReader(fileEvents, g.stretch())
 	if err != nil || len(r.pieces) == 0 {
 		return err
 	}
@@ -203,7 +203,7 @@ func (g *granule) addEventSizes(sizes []int) error {
 }
 
 func (g *granule) addLinkSizes(sizes []int) error {
-	r, err := g.childReader(fileLinks, g.stretch(nil))
+	r, err := g.childReader(fileLinks, g.stretch())
 	if err != nil || len(r.pieces) == 0 {
 		return err
 	}

@@ -76,7 +76,7 @@ func (b *Block) spansOf(rows []wanted, a *assembler, out []store.Span) error {
 	if err != nil {
 		return err
 	}
-	part := g.stretch(nil)
+	part := g.stretch()
 	part.keep = b.keep(g)
 	if len(rows) < wholeRows {
 		part.want = make([]uint16, 0, len(rows))

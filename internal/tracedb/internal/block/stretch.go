@@ -22,9 +22,9 @@ type stretch struct {
 	keep        bool     // decode and cache all rows, also if some are wanted
 }
 
-// stretch returns the granule's rows of the spans table.
-func (g *granule) stretch(want []uint16) *stretch {
-	return &stretch{b: g.b, t: g.spans, group: g.group, first: g.first, rows: g.rows, want: want}
+// stretch returns the granule's rows of the spans table, all of them.
+func (g *granule) stretch() *stretch {
+	return &stretch{b: g.b, t: g.spans, group: g.group, first: g.first, rows: g.rows}
 }
 
 // row returns which row, from first on, the k-th is.
