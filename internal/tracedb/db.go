@@ -306,7 +306,7 @@ func (db *DB) close() {
 }
 
 // Memory returns the budget of the whole store, of which readers can take shares.
-func (db *DB) Memory() *memlimit.Budget { return db.memory.all }
+func (db *DB) Memory() *memlimit.Budget { return db.all }
 
 // Sync makes everything durable that was appended before the call, whatever the sync mode.
 func (db *DB) Sync() error { return db.wal.Sync() }

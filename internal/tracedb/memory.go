@@ -164,7 +164,7 @@ func (db *DB) mergeCache() int64 { return min(16<<20, db.opts.MemoryBytes/32) }
 // background is put off instead, which nil says.
 func (db *DB) mergeMemory(ctx context.Context, n int64, patient bool) (*writing, error) {
 	for {
-		if w := db.memory.forMerge(n); w != nil {
+		if w := db.forMerge(n); w != nil {
 			return w, nil
 		}
 		if !patient {

@@ -3,6 +3,7 @@ package block
 import (
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,7 +40,7 @@ func TestHeldIsReal(t *testing.T) {
 			if n%2000 != 0 {
 				return store.Attr{Key: "small", Value: store.Int(1)}
 			}
-			return store.Attr{Key: "large", Value: store.String(strings.Repeat("large", 1<<18) + fmt.Sprint(n))}
+			return store.Attr{Key: "large", Value: store.String(strings.Repeat("large", 1<<18) + strconv.Itoa(n))}
 		}, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
