@@ -7,10 +7,11 @@
 // final name when everything in it is durable.
 //
 // A Reader opens blocks. What they decode is kept in a Cache that the caller gives and sizes; without room in it they
-// are slower and nothing else. Files are read by pread and closed when the last reference to the block is gone, after
-// which OnZero may delete the directory. An Overlay changes what a block says about resources, scopes and traces;
-// WithOverlay makes a copy of the block that applies it and leaves the block as it is, so that older views are not
-// disturbed. Rows keep their numbers: HiddenRows tells the ones to mask.
+// are slower and nothing else. Of whole spans only the wanted rows are decoded, and nothing of them is kept, until the
+// same granule is asked for again soon (Block.keep). Files are read by pread and closed when the last reference to the
+// block is gone, after which OnZero may delete the directory. An Overlay changes what a block says about resources,
+// scopes and traces; WithOverlay makes a copy of the block that applies it and leaves the block as it is, so that older
+// views are not disturbed. Rows keep their numbers: HiddenRows tells the ones to mask.
 //
 // Invariants
 //   - Nothing in a block changes after its rename. Overlay files are added beside, never overwritten.

@@ -3,7 +3,8 @@
 //
 // A Builder collects the values of one column for one row group. An Encoder turns a builder into the pages of a column
 // chunk; FlatEncoder is the one in use, another one can be given to a FileWriter. A FileWriter lays chunks out in a
-// file and ends it with page indexes and a footer. A File reads them back, one granule of one column at a time.
+// file and ends it with page indexes and a footer. A File reads them back, one granule of one column at a time, or picks
+// the values of some rows from it.
 //
 // Invariants
 //   - Pages end where granules end (store.GranuleRows); a page that would grow beyond maxPageBytes is cut earlier.
