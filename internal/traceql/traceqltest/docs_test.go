@@ -203,7 +203,7 @@ compared with nil, which they are until something was decided.
   that no event has the value.
 - Siblings are numbered in the order of their arrival, in blocks in the order of their starts.
 - In metrics, ` + "`nestedSetParent < 0`" + ` means that a span has no parent, also in traces without numbering (more than two
-  spans with one id).
+  spans with one id), and also of a server's span that shares its id with its client's.
 - A search looks for matching spans up to one hour outside of its time range, in traces that overlap it.
 - Syntax errors say line and column; validation errors name the types of both sides.
 - A query that needs more memory than its budget, or whose client is gone, ends with an error that says so.
