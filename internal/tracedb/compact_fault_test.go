@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,6 +100,7 @@ func TestCompactionPowerCuts(t *testing.T) {
 		s.append(b)
 	}
 	s.now.Advance(2 * time.Hour)
+	var mu sync.Mutex // Columns are read by several goroutines. It guards rng and cuts.
 	rng := rand.New(rand.NewPCG(4, 4))
 	var cuts []*fsx.Mem
 	most := 12
@@ -106,6 +108,8 @@ func TestCompactionPowerCuts(t *testing.T) {
 		most = 1000
 	}
 	faulty.Before(func(fsx.Op, string) {
+		mu.Lock()
+		defer mu.Unlock()
 		if len(cuts) < most && (full() || rng.IntN(8) == 0) {
 			cuts = append(cuts, mem.CrashClone(rng))
 		}
