@@ -11,8 +11,9 @@ import (
 const (
 	// usual is Go's own percentage, which is never exceeded.
 	usual = 100
-	// least bounds how often a large heap is collected.
-	least = 20
+	// least bounds how often a large heap is collected: a collection costs as much as is live, and queries over much make
+	// garbage quickly.
+	least = 50
 	// step is the change of the percentage that is worth stopping the world for.
 	step = 5
 )
@@ -40,7 +41,7 @@ type pace struct {
 // beacon is garbage from the beginning: that it is collected says that a collection has ended.
 type beacon struct{ _ *byte }
 
-// Start bounds the garbage to about room bytes, or a fifth of what is live if that is more, until stop is called, which
+// Start bounds the garbage to about room bytes, or half of what is live if that is more, until stop is called, which
 // sets what was before. With the environment variable GOGC, with which the user has chosen, it does nothing.
 func Start(room uint64) (stop func()) {
 	if os.Getenv("GOGC") != "" {
