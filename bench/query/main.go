@@ -190,11 +190,7 @@ func ask(srv *target.Server, o options, q *query, w windows) (bool, error) {
 	var took []time.Duration
 	var cpu time.Duration
 	hits := -1
-	rounds := o.rounds
-	if q.rounds > 0 {
-		rounds = min(rounds, q.rounds)
-	}
-	for n := range rounds {
+	for n := range o.rounds {
 		if q.before != nil {
 			if err := q.before(); err != nil {
 				return false, err
@@ -229,7 +225,7 @@ func ask(srv *target.Server, o options, q *query, w windows) (bool, error) {
 	if hits != q.truth {
 		mark = "  WRONG"
 	}
-	each := ms(cpu / time.Duration(rounds))
+	each := ms(cpu / time.Duration(o.rounds))
 	peer := fmt.Sprintf("%12s %8s", "-", "-")
 	if q.tempo > 0 {
 		peer = fmt.Sprintf("%12.0f %8.1f", q.tempo, q.tempo/max(each, 0.5)) // The clock ticks every 10 ms.
