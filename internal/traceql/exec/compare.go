@@ -45,6 +45,8 @@ type comparer struct {
 	starts  store.Vector
 	vec     store.Vector
 	codes   []uint32
+	numbers numbering
+	memos   map[ast.Attr]*memo
 	table   []int64
 }
 
@@ -55,7 +57,7 @@ type split struct{ all, selected store.Bitmap }
 const outside = ^uint32(0)
 
 func newComparer(x *metricsRun) *comparer {
-	c := &comparer{x: x, attrs: map[ast.Attr]*valueCounts{}, roots: map[spanid.TraceID]rootNames{}, pending: map[spot]*split{}}
+	c := &comparer{x: x, attrs: map[ast.Attr]*valueCounts{}, roots: map[spanid.TraceID]rootNames{}, pending: map[spot]*split{}, memos: map[ast.Attr]*memo{}}
 	if x.query.Selection != nil {
 		c.selection = compile(x.query.Selection, newColumns())
 	}

@@ -74,11 +74,14 @@ func (c *comparer) column(a ast.Attr, v *store.Vector) error {
 	all := c.of(a)
 	switch {
 	case len(v.Dict) > 0 && len(v.Offsets) == 0 && len(v.Codes) == len(c.offsets) && (len(v.Dict)+1)*c.cells <= maxCompareCells:
-		return c.coded(all, v.Codes, v.Dict)
+		return c.coded(all, v.Codes, v.Dict, c.memoOf(all, v.Dict))
 	case len(v.Ints) == len(c.offsets) && len(v.Offsets) == 0:
 		if dict := c.smallInts(v.Ints); (len(dict)+1)*c.cells <= maxCompareCells && dict != nil {
-			return c.coded(all, c.codes, dict)
+			return c.coded(all, c.codes, dict, nil)
 		}
+	}
+	if codes, dict, ok := c.numbers.number(v, len(c.offsets), maxCompareCells/max(1, c.cells)-1); ok {
+		return c.coded(all, codes, dict, nil)
 	}
 	var last store.Value
 	var counts *valueCount
@@ -132,8 +135,8 @@ func (c *comparer) smallInts(ints []int64) []store.Value {
 	return dict
 }
 
-// coded counts rows by the codes of a dictionary; store.NoCode means that a row has no value.
-func (c *comparer) coded(all *valueCounts, codes []uint32, dict []store.Value) error {
+// coded counts rows by the codes of a dictionary; store.NoCode means that a row has no value. known may be nil.
+func (c *comparer) coded(all *valueCounts, codes []uint32, dict []store.Value, known *memo) error {
 	width := uint32(len(dict) + 1) //nolint:gosec // At most maxCompareCells.
 	c.tabulate(codes, width)
 	for code := range width {
@@ -141,25 +144,33 @@ func (c *comparer) coded(all *valueCounts, codes []uint32, dict []store.Value) e
 		if code < width-1 {
 			value = dict[code]
 		}
-		if err := c.addCells(all, value, func(off uint32) int64 { return c.table[off*width+code] }); err != nil {
+		err := c.addCells(all, value, known.at(code), func(off uint32) int64 { return c.table[off*width+code] })
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addCells adds the counts of one value, which count gives per offset.
-func (c *comparer) addCells(all *valueCounts, value store.Value, count func(off uint32) int64) error {
+// addCells adds the counts of one value, which count gives per offset. Where known points to is where the value is counted, if it
+// is not nil, and is set.
+func (c *comparer) addCells(all *valueCounts, value store.Value, known **valueCount, count func(off uint32) int64) error {
 	var counts *valueCount
 	for off := range uint32(c.cells) { //nolint:gosec // Twice maxPoints at most.
 		n := count(off)
 		if n == 0 {
 			continue
 		}
+		if counts == nil && known != nil {
+			counts = *known
+		}
 		if counts == nil {
 			var err error
 			if counts, err = c.value(all, value); err != nil || counts == nil {
 				return err
+			}
+			if known != nil {
+				*known = counts
 			}
 		}
 		if err := c.add(counts, off, n); err != nil {
@@ -167,6 +178,37 @@ func (c *comparer) addCells(all *valueCounts, value store.Value, count func(off 
 		}
 	}
 	return nil
+}
+
+// memo says where the values of a part's dictionary are counted: the granules of a row group have the same one, and looking up
+// their values is most of the work.
+type memo struct {
+	all    *valueCounts
+	ups    int // all.ups
+	dict   []store.Value
+	counts []*valueCount // By code; nil where it is not known.
+}
+
+// memoOf returns the memo of an attribute.
+func (c *comparer) memoOf(all *valueCounts, dict []store.Value) *memo {
+	m := c.memos[all.attr]
+	if m == nil {
+		m = &memo{}
+		c.memos[all.attr] = m
+	}
+	if m.all != all || m.ups != all.ups || len(m.dict) != len(dict) || &m.dict[0] != &dict[0] {
+		m.all, m.ups, m.dict = all, all.ups, dict
+		m.counts = zeroed(m.counts, len(dict))
+	}
+	return m
+}
+
+// at returns the place of a code, nil if there is none.
+func (m *memo) at(code uint32) **valueCount {
+	if m == nil || code >= uint32(len(m.counts)) { //nolint:gosec // At most maxCompareCells.
+		return nil
+	}
+	return &m.counts[code]
 }
 
 func (c *comparer) add(v *valueCount, off uint32, n int64) error {

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/traceql/ast"
@@ -85,17 +86,54 @@ func countedAttr(c store.Column) (ast.Attr, bool) {
 	return ast.Attr{Scope: scope, Name: c.Name}, ok
 }
 
-// addRange counts a range by what the part knows of it.
-func (c *comparer) addRange(in *countedRange) error {
+// rangesAtOnce bounds the ranges whose counts are in memory at a time.
+const rangesAtOnce = 64
+
+// countedAttribute is what some ranges know of the values of one attribute.
+type countedAttribute struct {
+	attr    ast.Attr
+	columns []countedColumn
+	values  int
+}
+
+type countedColumn struct {
+	in     *countedRange
+	values []store.Value
+	counts []store.SpanCount
+}
+
+// addRanges counts ranges by what their parts know of them, attribute by attribute: so each value is looked up in one place,
+// which stays in the processor's cache, and there is nothing to merge.
+func (c *comparer) addRanges(ranges []*countedRange) error {
+	for some := range slices.Chunk(ranges, rangesAtOnce) {
+		counts := make([]*store.RangeCounts, len(some))
+		err := c.x.run.each(len(some), func(i int) (err error) {
+			counts[i], err = c.rangeCounts(some[i])
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		attrs := c.byAttribute(some, counts)
+		err = c.x.run.each(len(attrs), func(i int) error { return c.addAttribute(attrs[i]) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rangeCounts reads what the part knows of a range, nil if that is nothing.
+func (c *comparer) rangeCounts(in *countedRange) (*store.RangeCounts, error) {
 	r := c.x.run
 	p := r.parts[in.part]
 	counts, err := p.(store.Counter).Counts(r.ctx, in.n) //nolint:forcetypeassert // It has ranges.
 	if err != nil {
-		return fmt.Errorf("read counts of values: %w", err)
+		return nil, fmt.Errorf("read counts of values: %w", err)
 	}
 	if counts == nil {
 		in.unknown = true
-		return nil
+		return nil, nil //nolint:nilnil // Nothing is an answer.
 	}
 	info := p.Info()
 	for g := in.granules.First; g < in.granules.End; g++ {
@@ -103,28 +141,61 @@ func (c *comparer) addRange(in *countedRange) error {
 		r.spans.Add(int64(info.GranuleLen(g)))
 	}
 	in.findPartial(counts)
-	for i := range counts.Columns {
-		col := &counts.Columns[i]
-		a, ok := countedAttr(col.Column)
-		if !ok || in.partial[a] != nil {
+	in.noRoots = counts.Roots == nil || c.x.rootless
+	return counts, nil
+}
+
+// byAttribute lists what is known of all values of attributes, the attributes with the most of them first.
+func (c *comparer) byAttribute(ranges []*countedRange, counts []*store.RangeCounts) []*countedAttribute {
+	known := map[ast.Attr]*countedAttribute{}
+	var out []*countedAttribute
+	add := func(a ast.Attr, col countedColumn) {
+		all := known[a]
+		if all == nil {
+			all = &countedAttribute{attr: a}
+			known[a] = all
+			out = append(out, all)
+			c.of(a) // Those who count find it there.
+		}
+		all.columns, all.values = append(all.columns, col), all.values+len(col.values)
+	}
+	for i, in := range ranges {
+		if counts[i] == nil {
 			continue
 		}
-		all := c.of(a)
-		for k, v := range col.Values {
-			if err := c.addCounted(in, all, v, col.Counts[k]); err != nil {
-				return err
+		for k := range counts[i].Columns {
+			col := &counts[i].Columns[k]
+			if a, ok := countedAttr(col.Column); ok && in.partial[a] == nil {
+				add(a, countedColumn{in, col.Values, col.Counts})
 			}
 		}
+		if in.noRoots {
+			continue
+		}
+		names, services := countedColumn{in: in}, countedColumn{in: in}
+		for _, root := range counts[i].Roots {
+			names.values, names.counts = append(names.values, store.String(root.Name)), append(names.counts, root.SpanCount)
+			services.values = append(services.values, store.String(root.Service))
+		}
+		services.counts = names.counts
+		add(ast.IntrinsicAttr(ast.RootName), names)
+		add(ast.IntrinsicAttr(ast.RootService), services)
 	}
-	if in.noRoots = counts.Roots == nil || c.x.rootless; in.noRoots {
-		return nil
-	}
-	for _, root := range counts.Roots {
-		if err := c.addCounted(in, c.of(ast.IntrinsicAttr(ast.RootName)), store.String(root.Name), root.SpanCount); err != nil {
+	slices.SortStableFunc(out, func(a, b *countedAttribute) int { return b.values - a.values })
+	return out
+}
+
+// addAttribute counts one attribute.
+func (c *comparer) addAttribute(known *countedAttribute) error {
+	all := c.attrs[known.attr]
+	for _, col := range known.columns {
+		if err := c.x.run.err(); err != nil {
 			return err
 		}
-		if err := c.addCounted(in, c.of(ast.IntrinsicAttr(ast.RootService)), store.String(root.Service), root.SpanCount); err != nil {
-			return err
+		for k, v := range col.values {
+			if err := c.addCounted(col.in, all, v, col.counts[k]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -190,16 +261,16 @@ func (x *metricsRun) addSpans(v *valueCount, bucket int, n store.SpanCount) erro
 	return x.addCount(v, 1, bucket, int64(n.Errors))
 }
 
-// settle joins what the workers have counted, and decides about attributes with too many values in some ranges: ranges
-// are read in which a value that is not rare may have spans that are not counted.
-func (x *metricsRun) settle(ranges []*countedRange) error {
-	all := x.compare[0]
-	for w := 1; w < len(x.compare); w++ {
+// settle joins what the workers have counted to what is known of ranges, and decides about attributes with too many values
+// in some of these: ranges are read in which a value that is not rare may have spans that are not counted.
+func (x *metricsRun) settle(all *comparer, ranges []*countedRange) error {
+	for w := range x.compare {
 		if err := all.merge(x.compare[w]); err != nil {
 			return err
 		}
 		x.compare[w] = newComparer(x)
 	}
+	x.compare[0] = all
 	partial := map[ast.Attr][]*countedRange{}
 	for _, in := range ranges {
 		in.scan = map[ast.Attr]bool{}
@@ -219,10 +290,7 @@ func (x *metricsRun) settle(ranges []*countedRange) error {
 func (c *comparer) settle(a ast.Attr, ranges []*countedRange) error {
 	all := c.of(a)
 	spans, most, unknown := all.spans(), 0.0, false
-	known := map[store.Value]float64{}
-	for v, vc := range all.values {
-		known[v] = vc.total()
-	}
+	listed := map[store.Value]float64{} // How often ranges list values.
 	for _, in := range ranges {
 		p := in.partial[a]
 		spans += float64(p.sum.Spans)
@@ -231,7 +299,7 @@ func (c *comparer) settle(a ast.Attr, ranges []*countedRange) error {
 			in.scan[a], unknown = true, true
 		}
 		for v, n := range p.listed {
-			known[v] += float64(n.Spans)
+			listed[v] += float64(n.Spans)
 			spans += float64(n.Spans)
 		}
 	}
@@ -241,20 +309,34 @@ func (c *comparer) settle(a ast.Attr, ranges []*countedRange) error {
 		}
 		return nil
 	}
-	for v, n := range known {
-		if (n+most)*rareValue < spans {
-			continue
-		}
-		if _, err := c.value(all, v); err != nil {
-			return err
-		}
+	common := func(n float64) bool { return (n+most)*rareValue >= spans }
+	keep := func(v store.Value) error {
 		for _, in := range ranges {
 			if _, ok := in.partial[a].listed[v]; !ok {
 				in.scan[a] = true
 			}
 		}
+		_, err := c.value(all, v)
+		return err
 	}
-	err := c.x.giveUp(all, func(v store.Value, _ float64) bool { return (known[v]+most)*rareValue < spans })
+	for v, vc := range all.values {
+		if _, ok := listed[v]; !ok && common(vc.total()) {
+			if err := keep(v); err != nil {
+				return err
+			}
+		}
+	}
+	for v, n := range listed {
+		if vc := all.values[v]; vc != nil {
+			n += vc.total()
+		}
+		if common(n) {
+			if err := keep(v); err != nil {
+				return err
+			}
+		}
+	}
+	err := c.x.giveUp(all, func(v store.Value, n float64) bool { return !common(n + listed[v]) })
 	for _, in := range ranges {
 		if err != nil {
 			return err

@@ -47,7 +47,7 @@ func (c *comparer) resources(s spot, sp *split, attrs []ast.Attr) error {
 		}
 		all := c.of(a)
 		for code := range width {
-			err := c.addCells(all, c.vec.At(code), func(off uint32) int64 { return c.table[int(off)*width+code] })
+			err := c.addCells(all, c.vec.At(code), nil, func(off uint32) int64 { return c.table[int(off)*width+code] })
 			if err != nil {
 				return err
 			}

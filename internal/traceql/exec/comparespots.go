@@ -34,17 +34,18 @@ func (x *metricsRun) compareSpots(spots []spot, tests []*store.Predicate) error 
 		x.roots[in.part].users.Add(1)
 		defer x.doneWith(in.part)
 	}
-	err := x.run.eachWorker(len(ranges)+len(whole), func(worker, i int) error {
-		if i < len(ranges) {
-			return x.compare[worker].addRange(ranges[i])
-		}
-		defer x.doneWith(whole[i-len(ranges)].part)
-		return x.compareWhole(worker, whole[i-len(ranges)].spot, tests)
+	err := x.run.eachWorker(len(whole), func(worker, i int) error {
+		defer x.doneWith(whole[i].part)
+		return x.compareWhole(worker, whole[i].spot, tests)
 	})
 	if err != nil || len(ranges) == 0 {
 		return err
 	}
-	if err := x.settle(ranges); err != nil {
+	counted := newComparer(x)
+	if err := counted.addRanges(ranges); err != nil {
+		return err
+	}
+	if err := x.settle(counted, ranges); err != nil {
 		return err
 	}
 	tasks, err := x.corrections(ranges)

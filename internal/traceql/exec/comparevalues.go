@@ -23,7 +23,9 @@ const (
 type valueCounts struct {
 	attr   ast.Attr
 	values map[store.Value]*valueCount
+	slab   []valueCount // Of which the next values are made.
 	closed bool
+	ups    int         // How often values were given up.
 	other  *valueCount // of values that are not counted, for the totals; not nil when closed
 }
 
@@ -33,11 +35,13 @@ type valueCount struct {
 	sides [2]bucketCounts
 }
 
-// bucketCounts counts per bucket: few buckets as a list in the order of arrival, many in an array.
+// bucketCounts counts per bucket: few buckets as a list in the order of arrival, which begins in own, many in an array. It must
+// not be copied.
 type bucketCounts struct {
 	total float64
 	few   []bucketCount
 	many  []float64
+	own   [1]bucketCount // Most values of ids are in one bucket.
 }
 
 type bucketCount struct {
@@ -63,9 +67,10 @@ func (c *comparer) value(all *valueCounts, v store.Value) (*valueCount, error) {
 	if v.Type == store.TypeAbsent && all.attr == ast.ServiceName {
 		v = store.String("") // Contract 11, X-17.
 	}
-	vc, ok := all.values[v]
-	if ok {
-		return vc, nil
+	if len(all.values) > 0 || !all.closed { // Hashing a text to find it in nothing is what counting ids would take most time for.
+		if vc, ok := all.values[v]; ok {
+			return vc, nil
+		}
 	}
 	shown := toStatic(all.attr, v)
 	if shown.IsNil() {
@@ -79,11 +84,24 @@ func (c *comparer) value(all *valueCounts, v store.Value) (*valueCount, error) {
 	if all.closed {
 		return all.other, nil
 	}
-	if err := c.x.run.meter.take(c.x.run.ctx, valueCountBytes+2*int64(len(v.Str))); err != nil {
+	return c.x.newValue(all, v)
+}
+
+// newValue begins to count a value.
+func (x *metricsRun) newValue(all *valueCounts, v store.Value) (*valueCount, error) {
+	n := int64(2 * len(v.Str))
+	if len(all.slab) == 0 {
+		const most = 256
+		all.slab = make([]valueCount, min(max(1, len(all.values)), most))
+		n += valueCountBytes * int64(len(all.slab))
+	}
+	if err := x.run.meter.take(x.run.ctx, n); err != nil {
 		return nil, err
 	}
+	vc := &all.slab[0]
+	all.slab = all.slab[1:]
 	v.Str = strings.Clone(v.Str) // It may be a piece of all texts of a granule.
-	vc = &valueCount{value: toStatic(all.attr, v)}
+	vc.value = toStatic(all.attr, v)
 	all.values[v] = vc
 	return vc, nil
 }
@@ -111,18 +129,25 @@ func (v *valueCount) total() float64 { return v.sides[0].total + v.sides[1].tota
 // giveUp stops counting rare values, and takes no new ones.
 func (x *metricsRun) giveUp(all *valueCounts, rare func(v store.Value, spans float64) bool) error {
 	all.closed = true
+	all.ups++
 	if all.other == nil {
 		all.other = &valueCount{}
 	}
-	for v, vc := range all.values {
-		if rare(v, vc.total()) {
-			if err := x.mergeCounts(all.other, vc); err != nil {
+	before := all.values
+	all.values, all.slab = map[store.Value]*valueCount{}, nil
+	for v, vc := range before {
+		to := all.other
+		if !rare(v, vc.total()) {
+			var err error
+			if to, err = x.newValue(all, v); err != nil { // The others would be kept in memory with it.
 				return err
 			}
-			delete(all.values, v)
-			x.run.meter.give(valueCountBytes)
+		}
+		if err := x.mergeCounts(to, vc); err != nil {
+			return err
 		}
 	}
+	x.run.meter.give(valueCountBytes * int64(len(before)))
 	return nil
 }
 
@@ -138,6 +163,9 @@ func (x *metricsRun) addCount(v *valueCount, side, bucket int, n int64) error {
 	if k := len(s.few); k > 0 && s.few[k-1].bucket == b {
 		s.few[k-1].n += n
 		return nil
+	}
+	if s.few == nil {
+		s.few = s.own[:0]
 	}
 	if len(s.few) < max(8, x.timeline.N/4) {
 		s.few = append(s.few, bucketCount{b, n})
@@ -167,14 +195,27 @@ func (s *bucketCounts) dense(n int) []float64 {
 // merge adds the counts of another worker.
 func (c *comparer) merge(o *comparer) error {
 	for a, counts := range o.attrs {
+		if c.attrs[a] == nil {
+			c.attrs[a] = counts
+			continue
+		}
 		all := c.of(a)
 		if counts.closed && !all.closed {
 			if err := c.x.closeValues(all); err != nil {
 				return err
 			}
 		}
+		spans := -1.0
 		for v, vc := range counts.values {
 			have, err := c.value(all, v)
+			if err == nil && have == all.other { // It may be common where it was counted.
+				if spans < 0 {
+					spans = all.spans() + counts.spans()
+				}
+				if vc.total()*rareValue >= spans {
+					have, err = c.x.newValue(all, v)
+				}
+			}
 			if err != nil {
 				return err
 			}

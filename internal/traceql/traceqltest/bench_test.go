@@ -167,6 +167,8 @@ func BenchmarkMetrics(b *testing.B) {
 		{"compare errors", `{ } | compare({ status = error })`, 10 * time.Minute},
 		{"compare errors by minute", `{ } | compare({ status = error })`, time.Minute},
 		{"compare slow", `{ } | compare({ duration > 1s })`, 10 * time.Minute},
+		{"compare slow payments", `{ } | compare({ resource.service.name = "payment" && duration > 1s })`, 10 * time.Minute},
+		{"compare 503", `{ } | compare({ span.http.response.status_code = 503 })`, 10 * time.Minute},
 	} {
 		q, err := traceql.Compile(bc.query)
 		if err != nil {

@@ -153,3 +153,34 @@ func TestCompareWhereNothingIsCounted(t *testing.T) {
 		}
 	}
 }
+
+// TestCompareCommonInHead: a value that only the newest spans have is counted although the blocks have so many others that
+// rare ones are given up (X-51).
+func TestCompareCommonInHead(t *testing.T) {
+	const portion, blocks, head = 1000, 12, 3
+	b := &store.Batch{Resources: make([]store.Resource, 1), Scopes: make([]store.Scope, 1)}
+	for i := range portion * (blocks + head) {
+		value := store.String("new")
+		if i < portion*blocks {
+			value = store.Int(int64(i))
+		}
+		start := uint64(Epoch) + uint64(i)*uint64(time.Millisecond)
+		b.Spans = append(b.Spans, store.Span{
+			TraceID: spanid.TraceID{14: byte(i >> 8), 15: byte(i), 0: 1}, SpanID: spanid.SpanID{7: 1}, Name: "s", StartNano: start, EndNano: start + 1,
+			Attrs: []store.Attr{{Key: "x", Value: value}},
+		})
+	}
+	view := engineView(t, b, engineForm{portions: blocks + head, cut: func(i int) bool { return i < blocks }})
+	got, _ := comparedPoints(t, view, `{ } | compare({ status = error }, 10)`, exec.MetricsOptions{Start: Epoch - 1, End: Epoch + int64(time.Minute), Instant: true})
+	for k, want := range map[compared]float64{
+		{"baseline", "span.x", `"new"`}: portion * head, {"baseline_total", "span.x", `"nil"`}: portion * (blocks + head),
+	} {
+		sum := 0.0
+		for _, n := range got[k] {
+			sum += n
+		}
+		if sum != want {
+			t.Errorf("%v has %v spans, not %v", k, sum, want)
+		}
+	}
+}
