@@ -237,6 +237,17 @@ func TestStartErrors(t *testing.T) {
 		require.ErrorContains(t, e.Start(t.Context(), host{storeID: storeExt{Store: someTrace(t)}}), "listen on "+busy.addr.String())
 		require.NoError(t, e.Shutdown(t.Context()))
 	})
+	t.Run("port for peers in use", func(t *testing.T) { // It leaves no goroutine, as TestMain sees.
+		busy := start(t, someTrace(t), nil)
+		cfg := createDefaultConfig().(*Config)
+		p := defaultPeers()
+		p.Node, p.Static = "a", []string{busy.addr.String()}
+		p.Server.NetAddr.Endpoint = busy.addr.String()
+		cfg.Peers = configoptional.Some(p)
+		e := newQueryExtension(extensiontest.NewNopSettings(metadata.Type), cfg)
+		require.ErrorContains(t, e.Start(t.Context(), host{storeID: storeExt{Store: someTrace(t)}}), "peers::server: listen on "+busy.addr.String())
+		require.NoError(t, e.Shutdown(t.Context()))
+	})
 	t.Run("depends on the store", func(t *testing.T) {
 		e := newQueryExtension(extensiontest.NewNopSettings(metadata.Type), createDefaultConfig().(*Config))
 		require.Equal(t, []component.ID{storeID}, e.Dependencies())

@@ -54,15 +54,21 @@ func (e *queryExtension) startPeers(ctx context.Context, host component.Host) (*
 	}
 	instance := uuid.NewString()
 	server := c.Server
-	p.grpc, err = server.ToServer(ctx, host.GetExtensions(), e.set.TelemetrySettings,
+	serverOptions := []configgrpc.ToServerOption{
 		configgrpc.WithGrpcServerOption(grpc.ChainStreamInterceptor(recoverStream(e.set.Logger))),
-		configgrpc.WithGrpcServerOption(grpc.ChainUnaryInterceptor(recoverUnary(e.set.Logger))))
+		configgrpc.WithGrpcServerOption(grpc.ChainUnaryInterceptor(recoverUnary(e.set.Logger))),
+	}
+	for _, o := range federation.ServerOptions() {
+		serverOptions = append(serverOptions, configgrpc.WithGrpcServerOption(o))
+	}
+	p.grpc, err = server.ToServer(ctx, host.GetExtensions(), e.set.TelemetrySettings, serverOptions...)
 	if err != nil {
 		return nil, fmt.Errorf("peers::server: %w", err)
 	}
 	federation.NewServer(e.service, p.node, instance).Register(p.grpc)
 	listener, err := server.NetAddr.Listen(ctx)
 	if err != nil {
+		p.grpc.Stop() // It has goroutines.
 		return nil, fmt.Errorf("peers::server: listen on %s: %w", server.NetAddr.Endpoint, err)
 	}
 	p.serve.Go(func() {
@@ -71,14 +77,19 @@ func (e *queryExtension) startPeers(ctx context.Context, host component.Host) (*
 		}
 	})
 	extensions, telemetry := host.GetExtensions(), e.set.TelemetrySettings
+	dialOptions := []configgrpc.ToClientConnOption{
+		configgrpc.WithGrpcDialOption(grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(peersMaxMessage << 20))),
+		configgrpc.WithGrpcDialOption(grpc.WithConnectParams(reconnect)),
+	}
+	for _, o := range federation.DialOptions() {
+		dialOptions = append(dialOptions, configgrpc.WithGrpcDialOption(o))
+	}
 	p.peers = federation.Start(federation.Options{ //nolint:contextcheck // Peers outlive Start, until close.
 		Node: p.node, Instance: instance, Resolver: resolver,
 		Dial: func(address string) (*grpc.ClientConn, error) { //nolint:contextcheck // As above; nothing is connected yet.
 			client := c.Client
 			client.Endpoint = address
-			return client.ToClientConn(context.Background(), extensions, telemetry,
-				configgrpc.WithGrpcDialOption(grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(peersMaxMessage<<20))),
-				configgrpc.WithGrpcDialOption(grpc.WithConnectParams(reconnect)))
+			return client.ToClientConn(context.Background(), extensions, telemetry, dialOptions...)
 		},
 		Interval: c.HealthInterval, Timeout: c.HealthTimeout, Forget: c.ForgetAfter, Logger: e.set.Logger,
 	})

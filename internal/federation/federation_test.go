@@ -42,7 +42,7 @@ func serve(tb testing.TB, address, node, instance string, b *store.Batch) *agent
 	if b != nil {
 		require.NoError(tb, o.Append(tb.Context(), b))
 	}
-	a := &agent{service: query.New(o, query.Limits{}), server: grpc.NewServer()}
+	a := &agent{service: query.New(o, query.Limits{}), server: grpc.NewServer(ServerOptions()...)}
 	NewServer(a.service, node, instance).Register(a.server)
 	var lc net.ListenConfig
 	l, err := lc.Listen(tb.Context(), "tcp", address)
@@ -61,7 +61,7 @@ func serve(tb testing.TB, address, node, instance string, b *store.Batch) *agent
 }
 
 func dial(address string) (*grpc.ClientConn, error) {
-	return grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return grpc.NewClient(address, append(DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 }
 
 func follow(tb testing.TB, r Resolver, instance string) *Peers {

@@ -237,21 +237,28 @@ func ingest(b *testing.B, spans int, name string, agents []*harness.Bramble, add
 }
 
 // cpu is the user and system time of processes so far.
-func cpu(b *testing.B, agents []*harness.Bramble) time.Duration {
+func cpu(b *testing.B, agents []*harness.Bramble) (sum time.Duration) {
+	b.Helper()
+	for _, a := range agents {
+		sum += cpuOf(b, a.PID())
+	}
+	return sum
+}
+
+// cpuOf is that of one process.
+func cpuOf(b *testing.B, pid int) time.Duration {
 	b.Helper()
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on.
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	require.NoError(b, err)
+	_, rest, ok := strings.Cut(string(stat), ") ")
+	require.True(b, ok)
 	var sum time.Duration
-	for _, a := range agents {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.PID()))
+	fields := strings.Fields(rest)
+	for _, f := range fields[11:13] { // utime and stime, fields 14 and 15 of proc(5).
+		n, err := strconv.ParseInt(f, 10, 64)
 		require.NoError(b, err)
-		_, rest, ok := strings.Cut(string(stat), ") ")
-		require.True(b, ok)
-		fields := strings.Fields(rest)
-		for _, f := range fields[11:13] { // utime and stime, fields 14 and 15 of proc(5).
-			n, err := strconv.ParseInt(f, 10, 64)
-			require.NoError(b, err)
-			sum += time.Duration(n) * tick
-		}
+		sum += time.Duration(n) * tick
 	}
 	return sum
 }

@@ -83,7 +83,9 @@ func StartClusterAt(tb testing.TB, places []Place, cfg Config) *Cluster {
 		more := maps.Clone(cfg.Overlay)
 		merge(one.Overlay, more)
 		one.Data = ""
-		c.Agents = append(c.Agents, Start(tb, one))
+		a := Start(tb, one)
+		a.Redirect("extensions::trace_query::peers::server", peers[i].(string))
+		c.Agents = append(c.Agents, a)
 	}
 	c.WaitWhole(tb)
 	return c
