@@ -127,6 +127,9 @@ func BenchmarkSearch(b *testing.B) {
 		{"slow", `{ duration > 1s }`},
 		{"needle", `{ span.app.order.id = "no such order" }`},
 		{"descendant", `{ resource.service.name = "frontend" } >> { status = error }`},
+		{"descendant in a service", `{ resource.service.name = "checkout" } >> { resource.service.name = "audit" }`},
+		{"error below a server", `{ kind = server } >> { status = error }`},
+		{"errors of a trace", `{ status = error } | count() > 2`},
 		{"count", `{ } | count() > 40`},
 		{"count never", `{ } | count() > 1000`},
 		{"regex", `{ span.url.path =~ ".*/nowhere/.*" }`},
@@ -139,6 +142,7 @@ func BenchmarkSearch(b *testing.B) {
 		}
 		b.Run(bc.name, func(b *testing.B) {
 			found := 0
+			cpu := cpuTime()
 			for b.Loop() {
 				res, err := exec.Search(b.Context(), v, q, exec.SearchOptions{})
 				if err != nil {
@@ -146,6 +150,7 @@ func BenchmarkSearch(b *testing.B) {
 				}
 				found = len(res.Traces)
 			}
+			b.ReportMetric(float64((cpuTime()-cpu).Microseconds())/float64(b.N), "cpu-µs/op")
 			b.ReportMetric(float64(found), "traces")
 		})
 	}

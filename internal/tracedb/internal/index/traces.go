@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"sort"
+	"sync"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
@@ -230,23 +232,30 @@ func (t *Traces) Find(id spanid.TraceID) (e Trace, ok bool, err error) {
 	if !t.MayHave(id) {
 		return e, false, nil
 	}
+	buf := pages.Get().(*[pageSize]byte) //nolint:forcetypeassert // it makes nothing else
+	defer pages.Put(buf)
 	// The page whose first key is the last not above the id. Ids may share their first 8 bytes over several pages.
 	for page := t.lastKey(id); page >= 0; page-- {
-		entries, err := t.Page(page, nil)
-		if err != nil {
+		if err := t.readPage(page, buf); err != nil {
 			return e, false, err
 		}
-		i, found := slices.BinarySearchFunc(entries, id, func(e Trace, id spanid.TraceID) int {
-			return bytes.Compare(e.ID[:], id[:])
-		})
+		i, found := search(buf[:t.entries(page)*entrySize], id)
 		if found {
-			return entries[i], true, nil
+			return getEntry(buf[i*entrySize:]), true, nil
 		}
 		if i > 0 || !bytes.Equal(t.keys[8*page:8*page+8], id[:8]) {
 			return e, false, nil
 		}
 	}
 	return e, false, nil
+}
+
+// search finds the entry of a trace in those of a page, which are not decoded for it. Without one it returns the place
+// where it would be.
+func search(entries []byte, id spanid.TraceID) (i int, found bool) {
+	return sort.Find(len(entries)/entrySize, func(i int) int {
+		return bytes.Compare(id[:], entries[i*entrySize:i*entrySize+len(id)])
+	})
 }
 
 // lastKey returns the last page whose first key is not above the id, or -1.
@@ -268,17 +277,33 @@ func (t *Traces) Pages() int { return len(t.keys) / 8 }
 
 // Page appends the entries of a page, in the order of their ids.
 func (t *Traces) Page(page int, dst []Trace) ([]Trace, error) {
-	var buf [pageSize]byte
-	off := int64(page) * pageSize
-	if err := t.read(buf[:], off); err != nil {
+	buf := pages.Get().(*[pageSize]byte) //nolint:forcetypeassert // it makes nothing else
+	defer pages.Put(buf)
+	if err := t.readPage(page, buf); err != nil {
 		return nil, err
 	}
-	if got, want := crc32.Checksum(buf[:pageSize-4], castagnoli), binary.LittleEndian.Uint32(buf[pageSize-4:]); got != want {
-		return nil, t.corrupt(off, fmt.Errorf("checksum of the page is %08x, want %08x", got, want))
-	}
-	n := min(pageEntries, t.count-page*pageEntries)
+	n := t.entries(page)
+	dst = slices.Grow(dst, n)
 	for i := range n {
 		dst = append(dst, getEntry(buf[i*entrySize:]))
 	}
 	return dst, nil
+}
+
+// pages holds memory for pages that are looked at and not kept.
+var pages = sync.Pool{New: func() any { return new([pageSize]byte) }}
+
+// entries returns how many entries a page has.
+func (t *Traces) entries(page int) int { return min(pageEntries, t.count-page*pageEntries) }
+
+// readPage reads and checks a page.
+func (t *Traces) readPage(page int, buf *[pageSize]byte) error {
+	off := int64(page) * pageSize
+	if err := t.read(buf[:], off); err != nil {
+		return err
+	}
+	if got, want := crc32.Checksum(buf[:pageSize-4], castagnoli), binary.LittleEndian.Uint32(buf[pageSize-4:]); got != want {
+		return t.corrupt(off, fmt.Errorf("checksum of the page is %08x, want %08x", got, want))
+	}
+	return nil
 }
