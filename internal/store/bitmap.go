@@ -28,6 +28,15 @@ func (b *Bitmap) Fill(n int) {
 // Set marks row i.
 func (b *Bitmap) Set(i int) { b.words[i>>6] |= 1 << (i & 63) }
 
+// SetRange marks rows lo to hi-1.
+func (b *Bitmap) SetRange(lo, hi int) {
+	for lo < hi {
+		n := min(64-lo&63, hi-lo)
+		b.words[lo>>6] |= (^uint64(0) >> (64 - n)) << (lo & 63)
+		lo += n
+	}
+}
+
 // Clear unmarks row i.
 func (b *Bitmap) Clear(i int) { b.words[i>>6] &^= 1 << (i & 63) }
 
@@ -85,6 +94,17 @@ func (b *Bitmap) Count() int {
 	n := 0
 	for _, w := range b.words {
 		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+// CountRange returns the number of marked rows among lo to hi-1.
+func (b *Bitmap) CountRange(lo, hi int) int {
+	n := 0
+	for lo < hi {
+		w := min(64-lo&63, hi-lo)
+		n += bits.OnesCount64(b.words[lo>>6] >> (lo & 63) << (64 - w))
+		lo += w
 	}
 	return n
 }

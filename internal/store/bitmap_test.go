@@ -25,6 +25,32 @@ func TestBitmapFill(t *testing.T) {
 	}
 }
 
+func TestBitmapRanges(t *testing.T) {
+	bounds := []int{0, 1, 2, 62, 63, 64, 65, 127, 128, 129, 1000, 8127, 8128, 8191, store.GranuleRows}
+	for _, lo := range bounds {
+		for _, hi := range bounds {
+			var b, want store.Bitmap
+			for _, b := range []*store.Bitmap{&b, &want} {
+				b.Set(5)
+				b.Set(70)
+			}
+			b.SetRange(lo, hi)
+			for i := lo; i < hi; i++ {
+				want.Set(i)
+			}
+			require.Equal(t, want, b, "%d to %d", lo, hi)
+			n := 0
+			b.Clear(64)
+			for i := lo; i < hi; i++ {
+				if b.Has(i) {
+					n++
+				}
+			}
+			require.Equal(t, n, b.CountRange(lo, hi), "%d to %d", lo, hi)
+		}
+	}
+}
+
 // TestBitmapAgainstMap compares every operation with a plain set.
 func TestBitmapAgainstMap(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))

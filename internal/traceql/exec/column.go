@@ -88,6 +88,7 @@ func toValue(s ast.Static) store.Value {
 type columns struct {
 	cols  []store.Column
 	index map[store.Column]int
+	needs []need // Of the traces that they are read for; traces that lack something are read as if they had no spans.
 }
 
 func newColumns() *columns { return &columns{index: map[store.Column]int{}} }

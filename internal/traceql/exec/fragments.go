@@ -24,7 +24,7 @@ func Spans(ctx context.Context, view store.View, ids []spanid.TraceID, budget *m
 		if !ok {
 			continue
 		}
-		for _, p := range r.partsOf(id, first) {
+		for p := range r.partsOf(id, first) {
 			if rows[p], err = r.traceRows(p, id, rows[p]); err != nil {
 				return r.cause(err)
 			}
@@ -65,7 +65,6 @@ func (r *run) startsOf(list []candidate) error {
 				some[i].bound = min(some[i].bound, clampInt(t.start))
 			}
 		}
-		r.traces.Add(-int64(len(some))) // They were not evaluated.
 		l.release()
 	}
 	return nil

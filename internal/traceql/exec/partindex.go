@@ -12,27 +12,27 @@ import (
 // partIndex finds the rows of traces in one part. A store finds those of one trace quickly; a query that evaluates
 // most traces of a part reads the column of trace ids once instead.
 type partIndex struct {
-	asked atomic.Int64 // Traces that were looked up.
+	found atomic.Int64 // Traces that were looked up and are there; to learn that one is not costs little.
 	once  sync.Once
 	err   error
 	runs  map[spanid.TraceID]rowRun
 	more  map[spanid.TraceID][]rowRun // Further runs of traces whose rows are not contiguous.
 }
 
-// rowRun is n rows from first on.
-type rowRun struct{ first, n uint32 }
-
 // worthIndexing says after how many lookups the column is read: roughly where that becomes cheaper.
-func worthIndexing(rows int) int64 { return int64(max(256, rows/512)) }
+func worthIndexing(rows int) int64 { return int64(max(1024, rows/64)) }
 
 // traceRows appends the rows of a trace in a part.
 func (r *run) traceRows(part int, id spanid.TraceID, dst []uint32) ([]uint32, error) {
 	ix := &r.indexes[part]
 	// Heads have the rows of a trace at hand.
-	if r.kinds[part] != store.KindBlock || ix.asked.Add(1) < worthIndexing(r.rows[part]) {
+	if r.kinds[part] != store.KindBlock || ix.found.Load() < worthIndexing(r.rows[part]) {
 		out, err := r.parts[part].TraceRows(r.ctx, id, dst)
 		if err != nil {
 			return nil, fmt.Errorf("find rows of trace %s: %w", id, err)
+		}
+		if len(out) > len(dst) {
+			ix.found.Add(1)
 		}
 		return out, nil
 	}
@@ -49,13 +49,6 @@ func (r *run) traceRows(part int, id spanid.TraceID, dst []uint32) ([]uint32, er
 		dst = m.appendTo(dst)
 	}
 	return dst, nil
-}
-
-func (r rowRun) appendTo(dst []uint32) []uint32 {
-	for i := range r.n {
-		dst = append(dst, r.first+i)
-	}
-	return dst
 }
 
 func (r *run) buildIndex(ix *partIndex, part int) error {

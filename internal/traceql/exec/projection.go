@@ -41,9 +41,9 @@ func ReadColumns(ctx context.Context, view store.View, ids []spanid.TraceID, col
 	for _, c := range cols {
 		set.addColumn(c)
 	}
-	rows := make([][]row, len(r.parts))
-	var found []uint32
 	seen := make(TraceSet, len(ids))
+	var refs []traceRef
+	var places []int // Of refs in ids.
 	for n, id := range ids {
 		if _, again := seen[id]; again {
 			continue
@@ -53,40 +53,32 @@ func ReadColumns(ctx context.Context, view store.View, ids []spanid.TraceID, col
 		if err != nil {
 			return r.cause(err)
 		}
-		if !ok {
-			continue
-		}
-		for _, p := range r.partsOf(id, first) {
-			if found, err = r.traceRows(p, id, found[:0]); err != nil {
-				return r.cause(err)
-			}
-			for _, f := range found {
-				rows[p] = append(rows[p], row{f, n})
-			}
+		if ok {
+			refs, places = append(refs, traceRef{id, first}), append(places, n)
 		}
 	}
-	for p, list := range slices.Backward(rows) {
-		slices.SortFunc(list, func(a, b row) int { return int(a.row) - int(b.row) })
-		for len(list) > 0 {
-			granule := int(list[0].row / store.GranuleRows)
-			n := 0
+	runs, _, err := r.runsOf(refs)
+	if err != nil {
+		return r.cause(err)
+	}
+	for p, some := range slices.Backward(runs) {
+		for granule, some := range byGranule(some) {
 			var sel store.Bitmap
-			for n < len(list) && int(list[n].row/store.GranuleRows) == granule {
-				sel.Set(int(list[n].row % store.GranuleRows))
-				n++
+			var trace []uint32
+			for _, run := range some {
+				lo, hi := run.within(granule)
+				sel.SetRange(lo, hi)
+				for range hi - lo {
+					trace = append(trace, uint32(places[run.trace])) //nolint:gosec // An index of ids.
+				}
 			}
 			ch, err := r.readChunk(r.parts[p], granule, &sel, set)
 			if err != nil {
 				return r.cause(err)
 			}
-			trace := make([]uint32, n)
-			for i := range trace {
-				trace[i] = uint32(list[i].trace) //nolint:gosec // An index of ids.
-			}
 			if err := use(trace, ch.vecs); err != nil {
 				return err
 			}
-			list = list[n:]
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"fmt"
+	"iter"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -44,6 +45,9 @@ type run struct {
 	indexes   []partIndex
 	rows      []int            // Per part.
 	kinds     []store.PartKind // Per part.
+
+	markedMu   sync.Mutex
+	markedRows map[marksOf]*markedRows
 
 	spans, bytes, granules, skipped, traces atomic.Int64
 }
@@ -128,16 +132,19 @@ func (r *run) each(n int, f func(i int) error) error {
 	return first
 }
 
-// partOf says where a trace's spans are: in one part, or, if it is split, possibly in all of them.
-func (r *run) partsOf(id spanid.TraceID, part int) []int {
-	if !r.split.Has(id) {
-		return []int{part}
+// partsOf says where a trace's spans are: in one part, or, if it is split, possibly in all of them.
+func (r *run) partsOf(id spanid.TraceID, part int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if !r.split.Has(id) {
+			yield(part)
+			return
+		}
+		for p := range r.parts {
+			if !yield(p) {
+				return
+			}
+		}
 	}
-	all := make([]int, len(r.parts))
-	for i := range all {
-		all[i] = i
-	}
-	return all
 }
 
 // rowsOf lists the marked rows of a bitmap.

@@ -40,6 +40,7 @@ func newEvaluator(p *plan.Pipeline, cols *columns) *evaluator {
 	if p.Structure {
 		cols.addStructure()
 	}
+	cols.needs = compileNeeds(p.Needs)
 	return e
 }
 
@@ -60,8 +61,12 @@ func (e *evaluator) prepare(stages []ast.Stage) {
 	}
 }
 
-// eval returns the spansets of a trace that the pipeline leaves.
+// eval returns the spansets of a trace that the pipeline leaves. The trace counts as one that was evaluated.
 func (e *evaluator) eval(r *run, t *trace) ([]spanset, error) {
+	if len(t.spans) == 0 {
+		return nil, nil
+	}
+	r.traces.Add(1)
 	all := spanset{spans: make([]int32, len(t.spans))}
 	for i := range all.spans {
 		all.spans[i] = int32(i) //nolint:gosec // Spans of a trace fit.

@@ -57,12 +57,6 @@ func newTraceColumns(c *columns) *traceColumns {
 	return t
 }
 
-// row is a row of a part that belongs to the n-th trace of a load.
-type row struct {
-	row   uint32
-	trace int
-}
-
 // load reads all spans of some traces.
 type load struct {
 	run    *run
@@ -79,50 +73,34 @@ func (l *load) release() {
 	l.chunks, l.traces = nil, nil
 }
 
-// loadTraces reads the traces of refs, in their order. The caller releases the load.
+// loadTraces reads the traces of refs, in their order. Those that lack what the columns are read for have no spans. The
+// caller releases the load.
 func (r *run) loadTraces(refs []traceRef, cols *traceColumns, structure bool) (*load, error) {
-	rows := make(map[int][]row)
-	var found []uint32
-	for n, ref := range refs {
-		for _, part := range r.partsOf(ref.id, ref.part) {
-			if err := r.err(); err != nil {
-				return nil, err
-			}
-			var err error
-			if found, err = r.traceRows(part, ref.id, found[:0]); err != nil {
-				return nil, err
-			}
-			for _, f := range found {
-				rows[part] = append(rows[part], row{f, n})
-			}
-		}
+	runs, sizes, err := r.runsOf(refs)
+	if err != nil {
+		return nil, err
 	}
-	ids := make([]spanid.TraceID, len(refs))
+	if err := r.dropUnfit(cols.needs, runs, sizes); err != nil {
+		return nil, err
+	}
+	l := &load{run: r, cols: cols, traces: make([]*trace, len(refs))}
+	traces := make([]trace, len(refs))
+	total := 0
+	for _, n := range sizes {
+		total += n
+	}
+	spans := make([]spanRef, total)
 	for i, ref := range refs {
-		ids[i] = ref.id
+		traces[i] = trace{id: ref.id, root: -1, spans: spans[:0:sizes[i]]}
+		spans = spans[sizes[i]:]
+		l.traces[i] = &traces[i]
 	}
-	return r.loadRows(ids, rows, cols, structure)
-}
-
-// loadRows reads traces whose rows are known, by part.
-func (r *run) loadRows(ids []spanid.TraceID, rows map[int][]row, cols *traceColumns, structure bool) (*load, error) {
-	l := &load{run: r, cols: cols, traces: make([]*trace, len(ids))}
-	for i, id := range ids {
-		l.traces[i] = &trace{id: id, root: -1}
-	}
-	parts := make([]int, 0, len(rows))
-	for p := range rows {
-		parts = append(parts, p)
-	}
-	slices.Sort(parts)
-	slices.Reverse(parts) // Oldest first: spans come in the order of their arrival, as far as it is known.
-	for _, p := range parts {
-		if err := l.readPart(p, rows[p]); err != nil {
+	for p, some := range slices.Backward(runs) { // Oldest first: spans come in the order of their arrival, as far as it is known.
+		if err := l.readPart(p, some); err != nil {
 			l.release()
 			return nil, err
 		}
 	}
-	r.traces.Add(int64(len(ids)))
 	for _, t := range l.traces {
 		t.complete(cols)
 		if structure {
@@ -133,18 +111,11 @@ func (r *run) loadRows(ids []spanid.TraceID, rows map[int][]row, cols *traceColu
 }
 
 // readPart reads rows of a part, granule by granule.
-func (l *load) readPart(part int, rows []row) error {
-	byRow := func(a, b row) int { return int(a.row) - int(b.row) }
-	if !slices.IsSortedFunc(rows, byRow) {
-		slices.SortFunc(rows, byRow)
-	}
-	for len(rows) > 0 {
-		granule := int(rows[0].row / store.GranuleRows)
-		n := 0
+func (l *load) readPart(part int, runs []traceRun) error {
+	for granule, some := range byGranule(runs) {
 		var sel store.Bitmap
-		for n < len(rows) && int(rows[n].row/store.GranuleRows) == granule {
-			sel.Set(int(rows[n].row % store.GranuleRows))
-			n++
+		for _, run := range some {
+			sel.SetRange(run.within(granule))
 		}
 		ch, err := l.run.readChunk(l.run.parts[part], granule, &sel, l.cols.columns)
 		if err != nil {
@@ -152,17 +123,30 @@ func (l *load) readPart(part int, rows []row) error {
 		}
 		ch.index = part
 		l.chunks = append(l.chunks, ch)
-		for i, r := range rows[:n] {
-			t := l.traces[r.trace]
-			t.spans = append(t.spans, spanRef{ch, i})
+		from, next := 0, 0
+		for k, run := range some {
+			if k == 0 || run.first != some[k-1].first { // Else it is the trace of the run before: it was asked for twice.
+				from = next
+			}
+			next = from
+			t := l.traces[run.trace]
+			for lo, hi := run.within(granule); lo < hi; lo++ {
+				t.spans = append(t.spans, spanRef{ch, next})
+				next++
+			}
 		}
-		rows = rows[n:]
 	}
 	return nil
 }
 
 // number reads an integer column that is never absent.
-func (s spanRef) number(column int) int64 { return s.chunk.vecs[column].At(s.i).Int() }
+func (s spanRef) number(column int) int64 {
+	v := &s.chunk.vecs[column]
+	if len(v.Ints) > 0 {
+		return v.Ints[s.i]
+	}
+	return v.At(s.i).Int()
+}
 
 // text reads a string column, "" if it is absent.
 func (s spanRef) text(column int) string { return s.chunk.vecs[column].At(s.i).Str }

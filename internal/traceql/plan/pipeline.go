@@ -22,6 +22,8 @@ type Pipeline struct {
 	Anchor *Cond
 	// Each holds for every span that survives. It has no trace-level parts.
 	Each *Cond
+	// Needs are what a trace must have to match, besides a span for which Anchor holds.
+	Needs []Need
 	// Local is set when a span survives exactly if Local holds for it, whatever the rest of its trace is.
 	Local *Cond
 	// Structure says that parents, numbering or child counts are needed.
@@ -53,6 +55,7 @@ func newPipeline(p *ast.Pipeline) (*Pipeline, error) {
 	b.selected(p.Stages)
 	b.show()
 	b.p.Each, b.p.Anchor = b.bounds(p)
+	b.p.Needs = worthChecking(b.needs(p), b.p.Anchor)
 	b.p.Local = b.local(p)
 	for _, a := range b.p.Columns {
 		switch a.Intrinsic {

@@ -156,6 +156,9 @@ func (q *Query) Explain() string {
 
 func (p *Pipeline) explain(b *strings.Builder) {
 	fmt.Fprintf(b, "  anchor: %s\n", p.Anchor)
+	for _, n := range p.Needs {
+		fmt.Fprintf(b, "  needs: %d of %s\n", n.Spans, n.Cond)
+	}
 	switch {
 	case p.ConstFalse():
 		b.WriteString("  nothing can match\n")

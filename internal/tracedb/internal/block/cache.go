@@ -3,6 +3,8 @@ package block
 import (
 	"container/list"
 	"sync"
+
+	"github.com/bramble-tracing/bramble/internal/tracedb/internal/index"
 )
 
 // CacheKey names something that was decoded from a block.
@@ -98,3 +100,25 @@ func (c *LRU) remove(e *list.Element) {
 	delete(c.items, it.key)
 	c.bytes -= it.bytes
 }
+
+// tracePages keeps pages of a block's trace index.
+type tracePages struct {
+	cache Cache
+	block uint64
+}
+
+func (c tracePages) key(page int) CacheKey {
+	return CacheKey{Block: c.block, Kind: cacheTracePage, Table: fileTraces, Granule: int32(page)} //nolint:gosec // of a file of 4 GiB at most
+}
+
+// Get implements index.PageCache.
+func (c tracePages) Get(page int) (*index.Page, bool) {
+	v, ok := c.cache.Get(c.key(page))
+	if !ok {
+		return nil, false
+	}
+	return v.(*index.Page), true //nolint:forcetypeassert // we put it there
+}
+
+// Put implements index.PageCache.
+func (c tracePages) Put(page int, p *index.Page) { c.cache.Put(c.key(page), p, int64(len(p))) }

@@ -21,6 +21,7 @@ const (
 	cacheCounts
 	cacheSection
 	cacheTouched
+	cacheTracePage
 )
 
 func (b *Block) corrupt(file int, err error) error {

@@ -110,8 +110,11 @@ func (b *Block) open() error {
 	if f, err = b.file(fileTraces); err != nil {
 		return err
 	}
-	b.traces, err = index.OpenTraces(f, b.path(fileTraces), b.meta.Files[TracesFile].Size, b.meta.Traces)
-	return err
+	if b.traces, err = index.OpenTraces(f, b.path(fileTraces), b.meta.Files[TracesFile].Size, b.meta.Traces); err != nil {
+		return err
+	}
+	b.traces.Keep(tracePages{b.reader.Cache, b.id})
+	return nil
 }
 
 // checkSizes compares the sizes of files with those in the meta.

@@ -4,7 +4,8 @@
 //
 // Invariants
 //   - Every byte that is parsed has been checked by a CRC32C before.
-//   - traces.idx is read page by page; only its bloom filter and the first key of each page are kept in memory.
+//   - traces.idx is read page by page; only its bloom filter and the first key of each page are always in memory. Pages that
+//     traces were looked up in are in a cache, if the reader has one.
 //   - attrs.idx is read as a whole and bounded by maxCatalogBytes.
 //
 // Locks: TraceWriter and Catalog belong to one goroutine. Traces is immutable and safe for concurrent use.

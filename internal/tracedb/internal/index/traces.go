@@ -167,7 +167,8 @@ type Traces struct {
 	name   string
 	count  int
 	filter []byte
-	keys   []byte // first 8 bytes of the first id of each page
+	keys   []byte    // first 8 bytes of the first id of each page
+	cache  PageCache // may be nil
 }
 
 // OpenTraces reads and checks the parts of traces.idx that stay in memory. size is the length of the file, which must
@@ -232,11 +233,10 @@ func (t *Traces) Find(id spanid.TraceID) (e Trace, ok bool, err error) {
 	if !t.MayHave(id) {
 		return e, false, nil
 	}
-	buf := pages.Get().(*[pageSize]byte) //nolint:forcetypeassert // it makes nothing else
-	defer pages.Put(buf)
 	// The page whose first key is the last not above the id. Ids may share their first 8 bytes over several pages.
 	for page := t.lastKey(id); page >= 0; page-- {
-		if err := t.readPage(page, buf); err != nil {
+		buf, err := t.kept(page)
+		if err != nil {
 			return e, false, err
 		}
 		i, found := search(buf[:t.entries(page)*entrySize], id)
@@ -248,6 +248,35 @@ func (t *Traces) Find(id spanid.TraceID) (e Trace, ok bool, err error) {
 		}
 	}
 	return e, false, nil
+}
+
+// Page is a page of the file, checked.
+type Page [pageSize]byte
+
+// PageCache keeps pages that traces were looked up in: the traces of a query share many. It is safe for concurrent use.
+type PageCache interface {
+	Get(page int) (*Page, bool)
+	Put(page int, p *Page)
+}
+
+// Keep lets Find keep pages in a cache. It must be called before the first Find.
+func (t *Traces) Keep(c PageCache) { t.cache = c }
+
+// kept returns a page from the cache, or reads it.
+func (t *Traces) kept(page int) (*Page, error) {
+	if t.cache != nil {
+		if p, ok := t.cache.Get(page); ok {
+			return p, nil
+		}
+	}
+	p := new(Page)
+	if err := t.readPage(page, p); err != nil {
+		return nil, err
+	}
+	if t.cache != nil {
+		t.cache.Put(page, p)
+	}
+	return p, nil
 }
 
 // search finds the entry of a trace in those of a page, which are not decoded for it. Without one it returns the place
@@ -275,9 +304,9 @@ func (t *Traces) lastKey(id spanid.TraceID) int {
 // Pages returns the number of pages.
 func (t *Traces) Pages() int { return len(t.keys) / 8 }
 
-// Page appends the entries of a page, in the order of their ids.
+// Page appends the entries of a page to dst, in the order of their ids.
 func (t *Traces) Page(page int, dst []Trace) ([]Trace, error) {
-	buf := pages.Get().(*[pageSize]byte) //nolint:forcetypeassert // it makes nothing else
+	buf := pages.Get().(*Page) //nolint:forcetypeassert // it makes nothing else
 	defer pages.Put(buf)
 	if err := t.readPage(page, buf); err != nil {
 		return nil, err
@@ -291,13 +320,13 @@ func (t *Traces) Page(page int, dst []Trace) ([]Trace, error) {
 }
 
 // pages holds memory for pages that are looked at and not kept.
-var pages = sync.Pool{New: func() any { return new([pageSize]byte) }}
+var pages = sync.Pool{New: func() any { return new(Page) }}
 
 // entries returns how many entries a page has.
 func (t *Traces) entries(page int) int { return min(pageEntries, t.count-page*pageEntries) }
 
 // readPage reads and checks a page.
-func (t *Traces) readPage(page int, buf *[pageSize]byte) error {
+func (t *Traces) readPage(page int, buf *Page) error {
 	off := int64(page) * pageSize
 	if err := t.read(buf[:], off); err != nil {
 		return err
