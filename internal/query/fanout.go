@@ -124,34 +124,16 @@ func (f *fan) each(ctx context.Context, ask func(ctx context.Context, i int, p P
 		peerCtx, done = context.WithTimeout(ctx, time.Duration(float64(left)*peerShare))
 		defer done()
 	}
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, f.federation.Parallel)
-	asked := make(chan struct{}) // Closed when as many peers as there are slots for have been asked.
-	start := sync.OnceFunc(func() { close(asked) })
-	wg.Go(func() {
-		<-asked
-		yield()
+	f.ask(func() {
 		if err := ask(ctx, 0, f.nodes[0].Peer); err != nil {
 			cancel(err)
 		}
+	}, func(i int) {
+		n := f.nodes[i]
+		if err := ask(f.noting(peerCtx, n), i, n.Peer); err != nil {
+			f.failed(ctx, n, err, cancel)
+		}
 	})
-	for i, n := range f.nodes[1:] {
-		if n.failed {
-			continue
-		}
-		if len(slots) == cap(slots) {
-			start()
-		}
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if err := ask(f.noting(peerCtx, n), i+1, n.Peer); err != nil {
-				f.failed(ctx, n, err, cancel)
-			}
-		})
-	}
-	start()
-	wg.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -161,6 +143,37 @@ func (f *fan) each(ctx context.Context, ask func(ctx context.Context, i int, p P
 		return &MissingNodesError{Coverage{Nodes: len(f.nodes), Missing: slices.Clone(f.missing)}}
 	}
 	return nil
+}
+
+// ask calls here, and peer with the number of each agent that has not failed, some at a time.
+func (f *fan) ask(here func(), peer func(i int)) {
+	var peers []int
+	for i, n := range f.nodes[1:] {
+		if !n.failed {
+			peers = append(peers, i+1)
+		}
+	}
+	if len(peers) == 0 {
+		here()
+		return
+	}
+	var next atomic.Int64
+	inTurn := func() {
+		for k := next.Add(1); k <= int64(len(peers)); k = next.Add(1) {
+			peer(peers[k-1])
+		}
+	}
+	var wg sync.WaitGroup
+	for range min(len(peers), f.federation.Parallel) - 1 {
+		wg.Go(inTurn)
+	}
+	wg.Go(func() {
+		yield()
+		here()
+	})
+	// Peers are what has to be waited for, so one is asked from here: a goroutine that is new has to grow its stack first.
+	inTurn()
+	wg.Wait()
 }
 
 // yield lets the goroutines run that ask peers, and those that write to their connections: this agent's own search would
