@@ -101,6 +101,12 @@ type Part interface {
 	Attributes(ctx context.Context) ([]AttributeInfo, error)
 }
 
+// Picker is a Part that can read few rows of a granule for less than all of them.
+type Picker interface {
+	// Pick is Read for rows that are few and of a granule that will not be read again soon: nothing is kept in memory for others.
+	Pick(ctx context.Context, granule int, c Column, sel *Bitmap, dst *Vector) error
+}
+
 // Lister is a Part that can name the values of some columns without reading rows.
 type Lister interface {
 	// Distinct returns the values that the column has in any row, in any order, each at least once. complete is false if

@@ -143,6 +143,11 @@ func (g *guardedBlock) Read(ctx context.Context, granule int, c store.Column, se
 	return g.check(g.Block.Read(ctx, granule, c, sel, dst))
 }
 
+// Pick implements store.Picker.
+func (g *guardedBlock) Pick(ctx context.Context, granule int, c store.Column, sel *store.Bitmap, dst *store.Vector) error {
+	return g.check(g.Block.Pick(ctx, granule, c, sel, dst))
+}
+
 // TraceRows implements store.Part.
 func (g *guardedBlock) TraceRows(ctx context.Context, id spanid.TraceID, dst []uint32) ([]uint32, error) {
 	rows, err := g.Block.TraceRows(ctx, id, dst)

@@ -12,7 +12,7 @@ import (
 )
 
 // known compares what a part says of its columns without reading them (store.Lister, store.Ranger,
-// store.Sizer) with their values.
+// store.Sizer, store.Picker) with their values.
 func (c *partCheck) known(columns []store.Column) {
 	c.t.Helper()
 	lister, _ := c.part.(store.Lister)
@@ -21,6 +21,7 @@ func (c *partCheck) known(columns []store.Column) {
 	c.traces()
 	c.counts(columns)
 	for _, col := range columns {
+		c.picks(col)
 		if lister != nil {
 			c.distinct(lister, col)
 		}
@@ -99,6 +100,34 @@ func (c *partCheck) sizes() {
 				want[i] = spansize.Of(&b.Spans[i])
 			}
 			require.Equal(c.t, want, got, "sizes of the spans of granule %d of %s", g, c.info.ID)
+		}
+	}
+}
+
+// picks compares some rows of a column, a few and more, with the same rows read.
+func (c *partCheck) picks(col store.Column) {
+	c.t.Helper()
+	picker, ok := c.part.(store.Picker)
+	if !ok {
+		return
+	}
+	for g := range c.info.Granules() {
+		for _, step := range []int{1, 3, 50} {
+			var sel store.Bitmap
+			for r := step / 2; r < c.info.GranuleLen(g); r += step {
+				sel.Set(r)
+			}
+			var want, got store.Vector
+			require.NoError(c.t, c.part.Read(c.t.Context(), g, col, &sel, &want))
+			require.NoError(c.t, picker.Pick(c.t.Context(), g, col, &sel, &got))
+			require.Equal(c.t, want.Rows(), got.Rows(), "rows of column %v", col)
+			for i := range want.Rows() {
+				require.Equal(c.t, want.AppendTo(nil, i), got.AppendTo(nil, i), "column %v of granule %d of %s", col, g, c.info.ID)
+			}
+			if c.info.GranuleLen(g) < store.GranuleRows {
+				sel.Set(c.info.GranuleLen(g))
+				require.ErrorIs(c.t, picker.Pick(c.t.Context(), g, col, &sel, &got), store.ErrInvalid)
+			}
 		}
 	}
 }

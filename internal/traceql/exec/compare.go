@@ -38,6 +38,7 @@ type comparer struct {
 	cells   int                       // Offsets are below.
 	byRow   [store.GranuleRows]uint32 // Twice the bucket from first on plus the side; outside without one.
 	offsets []uint32                  // Those of the rows that have a value in the column being counted.
+	sparse  bool                      // Few rows are counted: they are picked out of columns.
 	// correct says that rows have been counted before, in another place, from which they are taken.
 	correct bool
 	wrong   [store.GranuleRows]uint32 // That place, as byRow.
@@ -189,6 +190,13 @@ func (c *comparer) read(s spot, sel *store.Bitmap, a ast.Attr, col store.Column)
 	exists := &store.Predicate{Column: col, Op: store.OpExists}
 	if !p.MayMatch(s.granule, exists) {
 		return nil
+	}
+	if c.sparse {
+		c.gather(sel)
+		if err := c.reading(s.part)(c.x.run.ctx, s.granule, col, sel, &c.vec); err != nil {
+			return fmt.Errorf("read column %s: %w", a, err)
+		}
+		return c.column(a, &c.vec)
 	}
 	there := *sel
 	if err := p.Filter(c.x.run.ctx, s.granule, exists, &there); err != nil {

@@ -45,13 +45,21 @@ func (c *comparer) fix(t *compareTask) error {
 	return c.move(t, &sp)
 }
 
+const (
+	// sparseRows is below how many rows of a granule they are picked out of its columns instead of decoding these.
+	sparseRows = 512
+	// fewFixes is up to how many granules are decoded all the same, so that they are in the store's cache for the next query. The
+	// columns of more do not fit there.
+	fewFixes = 64
+)
+
 // move takes rows to the bucket and the side where they belong.
 func (c *comparer) move(t *compareTask, sp *split) error {
-	in := t.in
+	x, in := c.x, t.in
 	moved := split{selected: sp.selected}
 	for row := range sp.all.Rows() {
 		off := c.byRow[row]
-		if off == outside || c.first+int(off>>1) != in.main || !c.x.failed && off&1 != 0 {
+		if off == outside || c.first+int(off>>1) != in.main || !x.failed && off&1 != 0 {
 			moved.all.Set(row)
 		}
 	}
@@ -61,12 +69,12 @@ func (c *comparer) move(t *compareTask, sp *split) error {
 	c.include(in.main, &moved.all)
 	for row := range moved.all.Rows() {
 		c.wrong[row] = uint32(2 * (in.main - c.first)) //nolint:gosec // Twice maxPoints at most.
-		if c.x.failed && moved.selected.Has(row) {
+		if x.failed && moved.selected.Has(row) {
 			c.wrong[row]++
 		}
 	}
-	c.correct = true
-	defer func() { c.correct = false }()
+	c.correct, c.sparse = true, x.manyFixes && moved.all.Count() < sparseRows
+	defer func() { c.correct, c.sparse = false, false }()
 	if err := c.count(t.spot, &moved, func(a ast.Attr) bool { return !in.scan[a] }); err != nil {
 		return err
 	}
@@ -125,7 +133,7 @@ func (c *comparer) splitRoots(ids []spanid.TraceID, s spot) ([]rootNames, error)
 			refs = append(refs, traceRef{id, s.part})
 		}
 	}
-	if err := c.readRoots(refs); err != nil {
+	if err := c.readSplitRoots(refs); err != nil {
 		return nil, err
 	}
 	out := make([]rootNames, len(ids))

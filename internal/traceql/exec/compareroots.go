@@ -18,6 +18,7 @@ type rootTable struct {
 	once  sync.Once
 	err   error
 	roots map[spanid.TraceID]root
+	texts map[string]string // Names, each once.
 	bytes int64
 }
 
@@ -36,7 +37,11 @@ func (x *metricsRun) rootsOf(part int) (map[spanid.TraceID]root, error) {
 	t := &x.roots[part]
 	t.once.Do(func() {
 		info := x.run.parts[part].Info()
-		t.err = x.run.readRootTable(part, store.GranuleRange{End: info.Granules()}, t)
+		for g := 0; g < info.Granules() && t.err == nil; g++ {
+			var sel store.Bitmap
+			sel.Fill(info.GranuleLen(g))
+			t.err = x.run.readRoots(spot{part, g}, &sel, x.run.parts[part].Read, t)
+		}
 	})
 	return t.roots, t.err
 }
@@ -45,68 +50,68 @@ func (x *metricsRun) rootsOf(part int) (map[spanid.TraceID]root, error) {
 func (x *metricsRun) doneWith(part int) {
 	if t := &x.roots[part]; t.users.Add(-1) == 0 {
 		x.run.meter.give(t.bytes)
-		t.roots = nil
+		t.roots, t.texts = nil, nil
 	}
 }
 
-// readRootTable reads the spans without a parent in some granules.
-func (r *run) readRootTable(part int, in store.GranuleRange, t *rootTable) error {
-	t.roots = map[spanid.TraceID]root{}
-	p := r.parts[part]
-	info := p.Info()
-	texts := map[string]string{}
-	shared := func(s string) string {
-		if have, ok := texts[s]; ok {
-			return have
-		}
-		texts[s] = s
-		return s
+// readRoots adds the spans without a parent among the marked rows of a granule.
+func (r *run) readRoots(s spot, sel *store.Bitmap, read readFunc, t *rootTable) error {
+	if err := r.err(); err != nil {
+		return err
 	}
-	for g := in.First; g < in.End; g++ {
-		if err := r.err(); err != nil {
-			return err
+	if t.roots == nil {
+		t.roots, t.texts = map[spanid.TraceID]root{}, map[string]string{}
+	}
+	p := r.parts[s.part]
+	parentless := &store.Predicate{Column: store.Intrinsic(store.SpanParentID), Op: store.OpNotExists}
+	if err := p.Filter(r.ctx, s.granule, parentless, sel); err != nil {
+		return fmt.Errorf("find roots in %s: %w", p.Info().ID, err)
+	}
+	if !sel.Any() {
+		return nil
+	}
+	bytes := int64(sel.Count()) * rootBytes
+	if err := r.meter.take(r.ctx, bytes); err != nil {
+		return err
+	}
+	t.bytes += bytes
+	codes, ids, err := r.traceCodesBy(read, s, sel)
+	if err != nil {
+		return err
+	}
+	var vecs [4]store.Vector
+	for i, c := range [...]store.Column{
+		store.Intrinsic(store.SpanName), serviceColumn, store.Intrinsic(store.SpanStart), store.Intrinsic(store.SpanID),
+	} {
+		if err := read(r.ctx, s.granule, c, sel, &vecs[i]); err != nil {
+			return fmt.Errorf("read roots in %s: %w", p.Info().ID, err)
 		}
-		var sel store.Bitmap
-		sel.Fill(info.GranuleLen(g))
-		parentless := &store.Predicate{Column: store.Intrinsic(store.SpanParentID), Op: store.OpNotExists}
-		if err := p.Filter(r.ctx, g, parentless, &sel); err != nil {
-			return fmt.Errorf("find roots in %s: %w", info.ID, err)
-		}
-		if !sel.Any() {
+	}
+	for i, code := range codes {
+		next := root{start: vecs[2].At(i).Int(), span: vecs[3].At(i).Str}
+		if have, ok := t.roots[ids[code]]; ok && !have.before(&next) {
 			continue
 		}
-		bytes := int64(sel.Count()) * rootBytes
-		if err := r.meter.take(r.ctx, bytes); err != nil {
-			return err
-		}
-		t.bytes += bytes
-		ids, err := r.traceIDs(spot{part, g}, &sel)
-		if err != nil {
-			return err
-		}
-		var vecs [4]store.Vector
-		for i, c := range [...]store.Column{
-			store.Intrinsic(store.SpanName), serviceColumn, store.Intrinsic(store.SpanStart), store.Intrinsic(store.SpanID),
-		} {
-			if err := p.Read(r.ctx, g, c, &sel, &vecs[i]); err != nil {
-				return fmt.Errorf("read roots in %s: %w", info.ID, err)
-			}
-		}
-		for i, id := range ids {
-			next := root{start: vecs[2].At(i).Int(), span: vecs[3].At(i).Str}
-			if have, ok := t.roots[id]; ok && (have.start > next.start || have.start == next.start && have.span > next.span) {
-				continue
-			}
-			next.rootNames = rootNames{shared(vecs[0].At(i).Str), shared(vecs[1].At(i).Str)}
-			t.roots[id] = next
-		}
+		next.rootNames = rootNames{t.shared(vecs[0].At(i).Str), t.shared(vecs[1].At(i).Str)}
+		t.roots[ids[code]] = next
 	}
 	return nil
 }
 
+// before reports whether o is the root of a trace that has both.
+func (r *root) before(o *root) bool { return r.start < o.start || r.start == o.start && r.span <= o.span }
+
+func (t *rootTable) shared(s string) string {
+	if have, ok := t.texts[s]; ok {
+		return have
+	}
+	t.texts[s] = s
+	return s
+}
+
 // countRoots counts the names of the roots of the rows' traces, which find looks up.
 func (c *comparer) countRoots(s spot, sp *split, find func([]spanid.TraceID, spot) ([]rootNames, error)) error {
-	codes, ids, err := c.x.run.traceCodes(s, &sp.all)
+	codes, ids, err := c.x.run.traceCodesBy(c.reading(s.part), s, &sp.all)
 	if err != nil {
 		return err
 	}
@@ -181,8 +186,8 @@ func (c *comparer) ownRoots(ids []spanid.TraceID, s spot) ([]rootNames, error) {
 	return out, nil
 }
 
-// readRoots looks up the roots of traces that have spans in several parts.
-func (c *comparer) readRoots(refs []traceRef) error {
+// readSplitRoots looks up the roots of traces that have spans in several parts.
+func (c *comparer) readSplitRoots(refs []traceRef) error {
 	if len(refs) == 0 {
 		return nil
 	}

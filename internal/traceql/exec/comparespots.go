@@ -52,6 +52,7 @@ func (x *metricsRun) compareSpots(spots []spot, tests []*store.Predicate) error 
 	if err != nil {
 		return err
 	}
+	x.manyFixes = len(tasks) > fewFixes
 	return x.run.eachWorker(len(tasks), func(worker, i int) error {
 		if tasks[i].in.unknown {
 			return x.compareWhole(worker, tasks[i].spot, tests)
@@ -156,11 +157,18 @@ func (x *metricsRun) splitRows(ranges []*countedRange) (map[spot]*store.Bitmap, 
 }
 
 // nearRoots returns the roots of traces as a part that keeps the rows of a trace together knows them: it reads the
-// granules around.
+// granules around, or of few rows only what their traces have.
 func (c *comparer) nearRoots(ids []spanid.TraceID, s spot) ([]rootNames, error) {
 	r := c.x.run
+	t := &rootTable{}
+	defer func() { r.meter.give(t.bytes) }()
+	ends := ids
+	if !c.sparse {
+		ends = []spanid.TraceID{ids[0], ids[len(ids)-1]}
+	}
 	in := store.GranuleRange{First: s.granule, End: s.granule + 1}
-	for _, id := range []spanid.TraceID{ids[0], ids[len(ids)-1]} {
+	of := map[int]*store.Bitmap{s.granule: {}}
+	for _, id := range ends {
 		rows, err := r.parts[s.part].TraceRows(r.ctx, id, nil)
 		if err != nil {
 			return nil, err
@@ -168,16 +176,37 @@ func (c *comparer) nearRoots(ids []spanid.TraceID, s spot) ([]rootNames, error) 
 		for _, row := range rows {
 			g := int(row / store.GranuleRows)
 			in.First, in.End = min(in.First, g), max(in.End, g+1)
+			if of[g] == nil {
+				of[g] = &store.Bitmap{}
+			}
+			of[g].Set(int(row % store.GranuleRows))
 		}
 	}
-	t := &rootTable{}
-	defer func() { r.meter.give(t.bytes) }()
-	if err := r.readRootTable(s.part, in, t); err != nil {
-		return nil, err
+	info := r.parts[s.part].Info()
+	for g := in.First; g < in.End; g++ {
+		sel := of[g]
+		if !c.sparse {
+			sel = &store.Bitmap{}
+			sel.Fill(info.GranuleLen(g))
+		}
+		if sel == nil {
+			continue
+		}
+		if err := r.readRoots(spot{s.part, g}, sel, c.reading(s.part), t); err != nil {
+			return nil, err
+		}
 	}
 	out := make([]rootNames, len(ids))
 	for i, id := range ids {
 		out[i] = t.roots[id].rootNames
 	}
 	return out, nil
+}
+
+// reading returns how rows of a part are read.
+func (c *comparer) reading(part int) readFunc {
+	if c.sparse {
+		return c.x.run.picking(part)
+	}
+	return c.x.run.parts[part].Read
 }

@@ -91,15 +91,16 @@ func MetricsPartial(ctx context.Context, view store.View, q *plan.Query, o Metri
 
 // metricsRun is the execution of one metrics function.
 type metricsRun struct {
-	run      *run
-	query    *plan.MetricsQuery
-	timeline *Timeline
-	window   window
-	workers  []*accumulator
-	compare  []*comparer // Instead of workers, for compare.
-	roots    []rootTable // Per part, for compare.
-	failed   bool        // compare selects exactly the spans with errors.
-	rootless bool        // compare cannot take the roots of traces from what parts know.
+	run       *run
+	query     *plan.MetricsQuery
+	timeline  *Timeline
+	window    window
+	workers   []*accumulator
+	compare   []*comparer // Instead of workers, for compare.
+	roots     []rootTable // Per part, for compare.
+	failed    bool        // compare selects exactly the spans with errors.
+	manyFixes bool        // compare corrects many granules.
+	rootless  bool        // compare cannot take the roots of traces from what parts know.
 
 	// Span by span: the condition, and the columns that are read of matching rows.
 	local    *cond

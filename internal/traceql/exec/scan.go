@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -228,8 +229,23 @@ func (r *run) traceIDs(s spot, sel *store.Bitmap) ([]spanid.TraceID, error) {
 
 // traceCodes reads the trace ids of marked rows as indexes of a list of ids, in which one may occur several times.
 func (r *run) traceCodes(s spot, sel *store.Bitmap) (codes []uint32, ids []spanid.TraceID, err error) {
+	return r.traceCodesBy(r.parts[s.part].Read, s, sel)
+}
+
+// readFunc reads as store.Part.Read and store.Picker.Pick do.
+type readFunc func(ctx context.Context, granule int, c store.Column, sel *store.Bitmap, dst *store.Vector) error
+
+// picking returns how few rows of a part are read.
+func (r *run) picking(part int) readFunc {
+	if p, ok := r.parts[part].(store.Picker); ok {
+		return p.Pick
+	}
+	return r.parts[part].Read
+}
+
+func (r *run) traceCodesBy(read readFunc, s spot, sel *store.Bitmap) (codes []uint32, ids []spanid.TraceID, err error) {
 	var v store.Vector
-	if err := r.parts[s.part].Read(r.ctx, s.granule, store.Intrinsic(store.SpanTraceID), sel, &v); err != nil {
+	if err := read(r.ctx, s.granule, store.Intrinsic(store.SpanTraceID), sel, &v); err != nil {
 		return nil, nil, fmt.Errorf("read trace ids: %w", err)
 	}
 	if len(v.Dict) > 0 {

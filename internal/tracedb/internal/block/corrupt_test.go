@@ -88,6 +88,14 @@ func answers(r *Reader, predicates []*store.Predicate) (out []string, err error)
 				vals = v.AppendTo(vals, i)
 			}
 			out = append(out, fmt.Sprint(vals))
+			sel.Fill(0)
+			for r := 0; r < min(b.Info().Rows, store.GranuleRows); r += 40 {
+				sel.Set(r)
+			}
+			if err := b.Pick(ctx, g, p.Column, &sel, &v); err != nil {
+				return nil, err
+			}
+			out = append(out, fmt.Sprint(v.AppendTo(nil, v.Rows()-1)))
 		}
 	}
 	for i := range b.Ranges() {

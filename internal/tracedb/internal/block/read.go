@@ -22,15 +22,20 @@ func (b *Block) Read(ctx context.Context, granule int, c store.Column, sel *stor
 	if err != nil {
 		return err
 	}
+	if sel.Beyond(g.rows) {
+		return fmt.Errorf("%w: a row from %d on of granule %d in block %s", store.ErrInvalid, g.rows, granule, b.meta.ID)
+	}
 	src, err := g.source(c)
 	if err != nil {
 		return err
 	}
-	if c.Multi() {
+	return read(src, c.Multi(), sel, dst)
+}
+
+// read fills a vector from a source.
+func read(src source, multi bool, sel *store.Bitmap, dst *store.Vector) error {
+	if multi {
 		dst.Offsets = append(dst.Offsets, 0)
-	}
-	if sel.Beyond(g.rows) {
-		return fmt.Errorf("%w: a row from %d on of granule %d in block %s", store.ErrInvalid, g.rows, granule, b.meta.ID)
 	}
 	switch s := src.(type) {
 	case *columnSource:
@@ -55,7 +60,7 @@ func (b *Block) Read(ctx context.Context, granule int, c store.Column, sel *stor
 		}
 		return nil
 	}
-	return readRows(src, c.Multi(), sel, dst)
+	return readRows(src, multi, sel, dst)
 }
 
 func readColumn(s *columnSource, sel *store.Bitmap, dst *store.Vector) {

@@ -59,7 +59,10 @@ func (g *granule) resourceRefs() (source, error) {
 	}), nil
 }
 
-func (g *granule) refSource(c store.Column) (source, error) {
+func (g *granule) refSource(c store.Column) (source, error) { return g.refSourceOf(c, g.column) }
+
+// refSourceOf is refSource for the rows of which read returns columns.
+func (g *granule) refSourceOf(c store.Column, read func(col int) (*column.Values, error)) (source, error) {
 	col, err := g.b.refColumn(c)
 	if err != nil {
 		return nil, err
@@ -69,7 +72,7 @@ func (g *granule) refSource(c store.Column) (source, error) {
 	if c.Scope != store.ScopeResource {
 		id, s.base = colScope, g.meta.ScopeBase
 	}
-	s.ids, err = g.column(id)
+	s.ids, err = read(id)
 	return s, err
 }
 
