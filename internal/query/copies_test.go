@@ -13,8 +13,8 @@ import (
 	"github.com/bramble-tracing/bramble/internal/testkit"
 )
 
-// TestCopiesAtSeveralAgents scatters spans over three agents, and some of them enriched a second time: searches find what
-// one store finds that has the richer copy of each.
+// TestCopiesAtSeveralAgents scatters spans over three agents, and some of them a second time, enriched or as they are: searches
+// find what one store finds that has the richer copy of each.
 func TestCopiesAtSeveralAgents(t *testing.T) {
 	b := testkit.NewGenerator(21).Batch(1500)
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -35,6 +35,12 @@ func TestCopiesAtSeveralAgents(t *testing.T) {
 		}
 	}
 	require.Positive(t, copied)
+	merged := gathered.Merge(parts...)
+	for _, p := range parts { // And some are sent to the same agent twice.
+		for i := 0; i < len(p.Spans); i += 7 {
+			p.Spans = append(p.Spans, p.Spans[i])
+		}
+	}
 	var stores []*oracle.Store
 	for _, p := range parts {
 		o := oracle.New(0)
@@ -43,7 +49,7 @@ func TestCopiesAtSeveralAgents(t *testing.T) {
 	}
 	s, _ := cluster(t, Limits{}, stores)
 	whole := oracle.New(0)
-	require.NoError(t, whole.Append(t.Context(), gathered.Merge(parts...)))
+	require.NoError(t, whole.Append(t.Context(), merged))
 	one := New(whole, Limits{})
 	for _, q := range []string{"{ status = error }", "{ span.enriched = true }", "{ } | count() > 12", "{ kind = server } >> { kind = client }"} {
 		for range 2 { // The second time most traces are known to be split.

@@ -127,6 +127,12 @@ func (c *columns) addRoot() {
 	c.addColumn(serviceColumn)
 }
 
+// addIdentity adds what copies of spans are recognised by.
+func (c *columns) addIdentity() {
+	c.addColumn(store.Intrinsic(store.SpanID))
+	c.addColumn(store.Intrinsic(store.SpanKind))
+}
+
 // addStructure adds what the tree of spans is built from.
 func (c *columns) addStructure() {
 	c.addColumn(store.Intrinsic(store.SpanParentID))

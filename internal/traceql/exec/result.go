@@ -27,6 +27,7 @@ type shownAttr struct {
 func newShown(q *plan.Query) *shown {
 	cols := newColumns()
 	cols.addRoot()
+	cols.addIdentity()
 	out := &shown{}
 	out.status = cols.addColumn(store.Intrinsic(store.SpanStatus))
 	if !q.RowsOnly {
@@ -102,7 +103,10 @@ func (v *shown) traceRow(t *trace, m *match, s *search) TraceRow {
 		return row
 	}
 	row.ServiceStats = map[string]ServiceStats{}
-	for _, span := range t.spans {
+	for i, span := range t.spans {
+		if t.isCopy(i) {
+			continue
+		}
 		service := span.text(v.cols.server)
 		st := row.ServiceStats[service]
 		st.SpanCount++
@@ -112,8 +116,9 @@ func (v *shown) traceRow(t *trace, m *match, s *search) TraceRow {
 		row.ServiceStats[service] = st
 	}
 	for _, set := range m.sets {
-		out := SpansetRow{Matched: len(set.spans), Attrs: set.attrs}
-		first := slices.Clone(set.spans)
+		spans := t.distinct(set.spans)
+		out := SpansetRow{Matched: len(spans), Attrs: set.attrs}
+		first := slices.Clone(spans)
 		slices.SortStableFunc(first, func(a, b int32) int {
 			switch x, y := t.spans[a], t.spans[b]; {
 			case earlier(v.cols, x, y):

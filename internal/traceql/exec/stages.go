@@ -112,7 +112,7 @@ func (e *evaluator) stage(r *run, t *trace, s ast.Stage, set spanset) ([]spanset
 	case *ast.GroupBy:
 		return e.group(t, s, set), nil
 	case *ast.ScalarFilter:
-		return e.scalarFilter(t, s, set), nil
+		return e.scalarFilter(r, t, s, set)
 	}
 	return nil, fmt.Errorf("evaluate %s: %w", s, errPlan)
 }
@@ -165,7 +165,7 @@ func (e *evaluator) spansetOp(r *run, t *trace, op *ast.SpansetOp, set spanset) 
 	case op.Op.Logical():
 		out.spans = union(t, append(slices.Clip(ls), rs...))
 	default:
-		out.spans = indexes(t.structure().structural(op.Op, marks(t, ls), marks(t, rs)))
+		out.spans = indexes(t.structure().structural(op.Op, originalMarks(t, ls), originalMarks(t, rs)))
 	}
 	if len(out.spans) == 0 {
 		return nil, nil
@@ -178,6 +178,18 @@ func marks(t *trace, sets []spanset) []bool {
 	for _, s := range sets {
 		for _, i := range s.spans {
 			out[i] = true
+		}
+	}
+	return out
+}
+
+// originalMarks marks originals instead of copies, which trees do without.
+func originalMarks(t *trace, sets []spanset) []bool {
+	out := marks(t, sets)
+	for i, first := range t.originals() {
+		if out[i] {
+			out[i] = false
+			out[first] = true
 		}
 	}
 	return out
@@ -245,22 +257,31 @@ func valueKey(s ast.Static) string {
 	return string(rune('A'+int(s.Type))) + strconv.FormatInt(s.N, 10)
 }
 
-// scalarFilter keeps a spanset if its aggregate compares as asked (E-63).
-func (e *evaluator) scalarFilter(t *trace, f *ast.ScalarFilter, set spanset) []spanset {
+// scalarFilter keeps a spanset if its aggregate compares as asked (E-63). Copies of spans are left out of it.
+func (e *evaluator) scalarFilter(r *run, t *trace, f *ast.ScalarFilter, set spanset) ([]spanset, error) {
 	a, okA := f.L.(*ast.Aggregate)
 	number, okN := f.R.(*ast.Number)
 	if !okA || !okN {
-		return nil
+		return nil, nil
 	}
-	got := ast.Int(int64(len(set.spans)))
+	passes := func(got ast.Static) bool { return !got.IsNil() && plan.Compare(f.Op, got, number.Value, nil) }
+	count := func() ast.Static { return ast.Int(int64(len(set.spans))) }
+	if a.X == nil && (f.Op == ast.OpGt || f.Op == ast.OpGe) && !passes(count()) {
+		return nil, nil // Without copies there are no more.
+	}
+	if err := t.identify(r); err != nil {
+		return nil, err
+	}
+	set.spans = t.distinct(set.spans)
+	got := count()
 	if a.X != nil {
 		got = e.aggregate(t, a.Fn, e.exprs[f], set)
 	}
-	if got.IsNil() || !plan.Compare(f.Op, got, number.Value, nil) {
-		return nil
+	if !passes(got) {
+		return nil, nil
 	}
 	set.attrs = append(slices.Clip(set.attrs), Attr{a.String(), got})
-	return []spanset{set}
+	return []spanset{set}, nil
 }
 
 // aggregate computes over the numeric values of a spanset; nil without any. Durations stay durations, other averages

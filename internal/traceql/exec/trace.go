@@ -14,9 +14,13 @@ type trace struct {
 	start, end uint64 // Of the earliest and the latest span, Unix nanoseconds.
 
 	rootName, rootService string
-	root                  int           // Index of the root span, -1 if none was received.
-	columns               *traceColumns // With which to make the tree; nil if the query does not need it.
-	tree                  *tree         // See structure.
+	root                  int // Index of the root span, -1 if none was received.
+	columns               *traceColumns
+	needsTree             bool
+	tree                  *tree      // See structure.
+	compared              bool       // See originals.
+	firsts                []int32    // See originals.
+	identities            []identity // Of the spans, if they were read later.
 }
 
 // spanRef is the i-th span of a chunk.
@@ -91,7 +95,7 @@ func (r *run) loadTraces(refs []traceRef, cols *traceColumns, structure bool) (*
 	}
 	spans := make([]spanRef, total)
 	for i, ref := range refs {
-		traces[i] = trace{id: ref.id, root: -1, spans: spans[:0:sizes[i]]}
+		traces[i] = trace{id: ref.id, root: -1, spans: spans[:0:sizes[i]], columns: cols, needsTree: structure}
 		spans = spans[sizes[i]:]
 		l.traces[i] = &traces[i]
 	}
@@ -103,9 +107,6 @@ func (r *run) loadTraces(refs []traceRef, cols *traceColumns, structure bool) (*
 	}
 	for _, t := range l.traces {
 		t.complete(cols)
-		if structure {
-			t.columns = cols
-		}
 	}
 	return l, nil
 }
@@ -188,7 +189,7 @@ func (t *trace) complete(c *traceColumns) {
 // structure returns the tree of the spans, which is made when first asked for: most traces are refused before. It is nil
 // if the query does not need it.
 func (t *trace) structure() *tree {
-	if t.tree == nil && t.columns != nil {
+	if t.tree == nil && t.needsTree {
 		t.tree = newTree(t, t.columns)
 	}
 	return t.tree

@@ -30,6 +30,9 @@ func newTree(t *trace, c *traceColumns) *tree {
 	byID := make(map[string]twins, n)
 	countable := true
 	for i := range t.spans {
+		if t.isCopy(i) {
+			continue
+		}
 		id := t.spans[i].text(c.span)
 		w := byID[id]
 		if w.n < maxTwins {
@@ -47,6 +50,9 @@ func newTree(t *trace, c *traceColumns) *tree {
 	}
 	if countable {
 		tr.number()
+	}
+	for i, first := range t.originals() {
+		tr.parent[i], tr.left[i], tr.right[i], tr.children[i] = tr.parent[first], tr.left[first], tr.right[first], tr.children[first]
 	}
 	return tr
 }
@@ -73,6 +79,10 @@ func (w *twins) owner(t *trace, c *traceColumns) int32 {
 // belong to the server's (T-08).
 func (tr *tree) findParents(t *trace, c *traceColumns, byID map[string]twins) {
 	for i, s := range t.spans {
+		if t.isCopy(i) {
+			tr.parent[i] = orphan // Until it gets what its original has.
+			continue
+		}
 		w := byID[s.text(c.span)]
 		if w.n == maxTwins && s.number(c.kind) == store.KindServer {
 			other := w.spans[0]
