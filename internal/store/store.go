@@ -130,6 +130,13 @@ type TraceLister interface {
 	EachTrace(ctx context.Context, first int, f func(spanid.TraceID)) (n int, err error)
 }
 
+// TraceReader is a Part that hands out trace ids as they are; the column of trace ids has their text.
+type TraceReader interface {
+	// TraceIDs appends the trace of each marked row of a granule, in order. It wraps ErrUnsupported if this part cannot
+	// after all.
+	TraceIDs(ctx context.Context, granule int, sel *Bitmap, dst []spanid.TraceID) ([]spanid.TraceID, error)
+}
+
 // Sizer is a Part that knows the sizes of spans without putting them together.
 type Sizer interface {
 	// Sizes appends, for each marked row of a granule in order, the bytes of the span as an OTLP protobuf message (without

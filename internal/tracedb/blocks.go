@@ -171,6 +171,12 @@ func (g *guardedBlock) EachTrace(ctx context.Context, first int, f func(spanid.T
 	return n, g.check(err)
 }
 
+// TraceIDs implements store.TraceReader.
+func (g *guardedBlock) TraceIDs(ctx context.Context, granule int, sel *store.Bitmap, dst []spanid.TraceID) ([]spanid.TraceID, error) {
+	ids, err := g.Block.TraceIDs(ctx, granule, sel, dst)
+	return ids, g.check(err)
+}
+
 // Counts implements store.Counter.
 func (g *guardedBlock) Counts(ctx context.Context, n int) (*store.RangeCounts, error) {
 	counts, err := g.Block.Counts(ctx, n)

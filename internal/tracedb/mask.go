@@ -186,6 +186,26 @@ func eachTrace(ctx context.Context, p store.Part, first int, f func(spanid.Trace
 	return l.EachTrace(ctx, first, f)
 }
 
+// TraceIDs implements store.TraceReader, if the inner part does.
+func (m *maskedPart) TraceIDs(ctx context.Context, granule int, sel *store.Bitmap, dst []spanid.TraceID) ([]spanid.TraceID, error) {
+	parts, err := m.translate(granule, sel)
+	for _, in := range parts {
+		if dst, err = readTraceIDs(ctx, m.inner, in.granule, &in.sel, dst); err != nil {
+			break
+		}
+	}
+	return dst, err
+}
+
+// readTraceIDs asks a part that may be a store.TraceReader.
+func readTraceIDs(ctx context.Context, p store.Part, granule int, sel *store.Bitmap, dst []spanid.TraceID) ([]spanid.TraceID, error) {
+	r, ok := p.(store.TraceReader)
+	if !ok {
+		return dst, fmt.Errorf("%w: a part that does not hand out trace ids", store.ErrUnsupported)
+	}
+	return r.TraceIDs(ctx, granule, sel, dst)
+}
+
 // Sizes implements store.Sizer, if the inner part does.
 func (m *maskedPart) Sizes(ctx context.Context, granule int, sel *store.Bitmap, dst []int) ([]int, error) {
 	sizer, ok := m.inner.(store.Sizer)

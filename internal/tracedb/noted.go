@@ -80,6 +80,11 @@ func (p *notedPart) EachTrace(ctx context.Context, first int, f func(spanid.Trac
 	return eachTrace(ctx, p.Part, first, f)
 }
 
+// TraceIDs implements store.TraceReader, if the inner part does.
+func (p *notedPart) TraceIDs(ctx context.Context, granule int, sel *store.Bitmap, dst []spanid.TraceID) ([]spanid.TraceID, error) {
+	return readTraceIDs(ctx, p.Part, granule, sel, dst)
+}
+
 // decisions returns a value per marked row, absent where nothing is known.
 func (p *notedPart) decisions(ctx context.Context, granule int, c store.Column, sel *store.Bitmap) ([]store.Value, error) {
 	out := make([]store.Value, sel.Count())

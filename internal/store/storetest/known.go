@@ -12,13 +12,14 @@ import (
 )
 
 // known compares what a part says of its columns without reading them (store.Lister, store.Ranger,
-// store.Sizer, store.Picker) with their values.
+// store.Sizer, store.Picker, store.TraceReader) with their values.
 func (c *partCheck) known(columns []store.Column) {
 	c.t.Helper()
 	lister, _ := c.part.(store.Lister)
 	ranger, _ := c.part.(store.Ranger)
 	c.sizes()
 	c.traces()
+	c.ids()
 	c.counts(columns)
 	for _, col := range columns {
 		c.picks(col)
@@ -69,6 +70,36 @@ func (c *partCheck) traces() {
 				require.NoError(c.t, err)
 			}
 			require.True(c.t, set[id], "%s has spans of trace %s, which is not listed", c.info.ID, id)
+		}
+	}
+}
+
+// ids compares trace ids with those of the whole spans, for all rows and for every third.
+func (c *partCheck) ids() {
+	c.t.Helper()
+	reader, ok := c.part.(store.TraceReader)
+	if !ok {
+		return
+	}
+	for g := range c.info.Granules() {
+		for _, step := range []int{1, 3} {
+			var sel store.Bitmap
+			want := []spanid.TraceID{{1}}
+			for r := 0; r < c.info.GranuleLen(g); r += step {
+				sel.Set(r)
+				want = append(want, c.rows.Spans[g*store.GranuleRows+r].TraceID)
+			}
+			got, err := reader.TraceIDs(c.t.Context(), g, &sel, []spanid.TraceID{{1}})
+			if errors.Is(err, store.ErrUnsupported) {
+				return
+			}
+			require.NoError(c.t, err)
+			require.Equal(c.t, want, got, "trace ids of granule %d of %s", g, c.info.ID)
+			if n := c.info.GranuleLen(g); n < store.GranuleRows {
+				sel.Set(n)
+				_, err = reader.TraceIDs(c.t.Context(), g, &sel, nil)
+				require.ErrorIs(c.t, err, store.ErrInvalid, "a row beyond granule %d", g)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -216,6 +217,15 @@ func (r *run) candidates(s spot, sel *store.Bitmap) ([]candidate, error) {
 
 // traceIDs reads the trace ids of marked rows.
 func (r *run) traceIDs(s spot, sel *store.Bitmap) ([]spanid.TraceID, error) {
+	if p, ok := r.parts[s.part].(store.TraceReader); ok {
+		ids, err := p.TraceIDs(r.ctx, s.granule, sel, nil)
+		if err == nil {
+			return ids, nil
+		}
+		if !errors.Is(err, store.ErrUnsupported) {
+			return nil, fmt.Errorf("read trace ids: %w", err)
+		}
+	}
 	codes, ids, err := r.traceCodes(s, sel)
 	if err != nil {
 		return nil, err

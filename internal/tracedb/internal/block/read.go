@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
 )
@@ -61,6 +62,32 @@ func read(src source, multi bool, sel *store.Bitmap, dst *store.Vector) error {
 		return nil
 	}
 	return readRows(src, multi, sel, dst)
+}
+
+// TraceIDs implements store.TraceReader.
+func (b *Block) TraceIDs(ctx context.Context, granule int, sel *store.Bitmap, dst []spanid.TraceID) (_ []spanid.TraceID, err error) {
+	defer b.contain(&err)
+	if err := ctx.Err(); err != nil {
+		return dst, fmt.Errorf("read trace ids of block %s: %w", b.meta.ID, err)
+	}
+	g, err := b.granule(granule)
+	if err != nil {
+		return dst, err
+	}
+	v, err := g.column(colTraceID)
+	if err != nil {
+		return dst, err
+	}
+	if sel.Beyond(g.rows) {
+		return dst, fmt.Errorf("%w: a row from %d on of granule %d in block %s", store.ErrInvalid, g.rows, granule, b.meta.ID)
+	}
+	dst = slices.Grow(dst, sel.Count())
+	for r := range sel.Rows() {
+		var id spanid.TraceID
+		copy(id[:], v.Str(r))
+		dst = append(dst, id)
+	}
+	return dst, nil
 }
 
 func readColumn(s *columnSource, sel *store.Bitmap, dst *store.Vector) {

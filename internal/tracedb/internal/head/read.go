@@ -3,6 +3,7 @@ package head
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/spanid"
 	"github.com/bramble-tracing/bramble/internal/store"
@@ -17,24 +18,40 @@ func (p *Part) Read(ctx context.Context, granule int, c store.Column, sel *store
 	if err := checkColumn(c); err != nil {
 		return fmt.Errorf("read %s: %w", p.h.id, err)
 	}
-	lo, hi, err := p.bounds(granule)
+	lo, hi, err := p.marked(granule, sel)
 	if err != nil {
-		return err
-	}
-	if hi-lo < store.GranuleRows {
-		var beyond store.Bitmap
-		beyond.Fill(store.GranuleRows)
-		var valid store.Bitmap
-		valid.Fill(int(hi - lo))
-		beyond.AndNot(&valid)
-		beyond.And(sel)
-		if beyond.Any() {
-			return fmt.Errorf("read %q of %s: rows beyond the %d of granule %d: %w",
-				c.Name, p.h.id, hi-lo, granule, store.ErrInvalid)
-		}
+		return fmt.Errorf("read %q: %w", c.Name, err)
 	}
 	p.read(c, lo, hi, sel, dst)
 	return nil
+}
+
+// marked returns the rows of a granule, of which no others may be marked.
+func (p *Part) marked(granule int, sel *store.Bitmap) (lo, hi uint32, err error) {
+	if lo, hi, err = p.bounds(granule); err != nil {
+		return 0, 0, err
+	}
+	if sel.Beyond(int(hi - lo)) {
+		return 0, 0, fmt.Errorf("rows beyond the %d of granule %d of %s: %w", hi-lo, granule, p.h.id, store.ErrInvalid)
+	}
+	return lo, hi, nil
+}
+
+// TraceIDs implements store.TraceReader.
+func (p *Part) TraceIDs(ctx context.Context, granule int, sel *store.Bitmap, dst []spanid.TraceID) ([]spanid.TraceID, error) {
+	if err := ctx.Err(); err != nil {
+		return dst, fmt.Errorf("read trace ids of %s: %w", p.h.id, err)
+	}
+	lo, _, err := p.marked(granule, sel)
+	if err != nil {
+		return dst, fmt.Errorf("read trace ids: %w", err)
+	}
+	dir := p.h.ids.view()
+	dst = slices.Grow(dst, sel.Count())
+	for i := range sel.Rows() {
+		dst = append(dst, get(dir, int(lo)+i).trace)
+	}
+	return dst, nil
 }
 
 func (p *Part) read(c store.Column, lo, hi uint32, sel *store.Bitmap, dst *store.Vector) {
