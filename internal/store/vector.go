@@ -62,6 +62,14 @@ func (v *Vector) At(i int) Value {
 	return v.entry(int(v.Offsets[i]))
 }
 
+// Int returns the number of row i of a column of numbers that no row lacks.
+func (v *Vector) Int(i int) int64 {
+	if len(v.Ints) > 0 {
+		return v.Ints[i]
+	}
+	return v.At(i).Int()
+}
+
 // AppendTo appends all values of row i, none if it is absent.
 func (v *Vector) AppendTo(dst []Value, i int) []Value {
 	if len(v.Offsets) == 0 {

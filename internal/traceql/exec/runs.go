@@ -40,10 +40,29 @@ func (r *run) runsOf(refs []traceRef) (runs [][]traceRun, sizes []int, err error
 			runs[part] = appendRuns(runs[part], rows, n)
 		}
 	}
-	for _, some := range runs {
-		slices.SortFunc(some, func(a, b traceRun) int { return cmp.Compare(a.first, b.first) })
+	for part := range runs {
+		runs[part] = sortRuns(runs[part])
 	}
 	return runs, sizes, nil
+}
+
+// sortRuns puts runs in the order of their rows. In heads, where traces are interleaved, they are many.
+func sortRuns(runs []traceRun) []traceRun {
+	const few = 32
+	if len(runs) <= few {
+		slices.SortFunc(runs, func(a, b traceRun) int { return cmp.Compare(a.first, b.first) })
+		return runs
+	}
+	keys := make([]uint64, len(runs))
+	for i := range runs {
+		keys[i] = uint64(runs[i].first)<<32 | uint64(i) //nolint:gosec // Not negative, and below 1<<32.
+	}
+	slices.Sort(keys)
+	out := make([]traceRun, len(runs))
+	for i, k := range keys {
+		out[i] = runs[uint32(k)] //nolint:gosec // The lower half.
+	}
+	return out
 }
 
 // appendRuns appends rows, which ascend.

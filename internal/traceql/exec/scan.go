@@ -200,7 +200,7 @@ func (r *run) candidates(s spot, sel *store.Bitmap) ([]candidate, error) {
 	known := make(map[spanid.TraceID]int, len(ids)/8)
 	var out []candidate
 	for i, id := range ids {
-		start := starts.At(i).Int()
+		start := starts.Int(i)
 		if i > 0 && id == ids[i-1] && len(out) > 0 && out[len(out)-1].id == id {
 			out[len(out)-1].bound = min(out[len(out)-1].bound, start)
 			continue

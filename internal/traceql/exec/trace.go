@@ -141,13 +141,7 @@ func (l *load) readPart(part int, runs []traceRun) error {
 }
 
 // number reads an integer column that is never absent.
-func (s spanRef) number(column int) int64 {
-	v := &s.chunk.vecs[column]
-	if len(v.Ints) > 0 {
-		return v.Ints[s.i]
-	}
-	return v.At(s.i).Int()
-}
+func (s spanRef) number(column int) int64 { return s.chunk.vecs[column].Int(s.i) }
 
 // text reads a string column, "" if it is absent.
 func (s spanRef) text(column int) string { return s.chunk.vecs[column].At(s.i).Str }
