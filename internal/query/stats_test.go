@@ -66,6 +66,9 @@ func TestInspectedTraces(t *testing.T) {
 				require.EqualValues(t, tc.want, got.Stats.Traces)
 				require.LessOrEqual(t, last, got.Stats.Traces)
 				require.GreaterOrEqual(t, got.Stats.Spans, uint64(len(tc.batch.Spans)))
+				if tc.agents == 1 {
+					require.Len(t, tc.batch.Spans, int(got.Stats.Spans))
+				}
 				require.Positive(t, got.Stats.Bytes)
 			})
 		}

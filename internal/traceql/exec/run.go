@@ -16,9 +16,9 @@ import (
 // Stats says what a query had to look at.
 type Stats struct {
 	Traces   int   // Traces that were evaluated as a whole.
-	Spans    int64 // Rows that filters were run over.
+	Spans    int64 // Rows that filters were run over, each once.
 	Bytes    int64 // Bytes of values that were read, as far as counted.
-	Granules int64 // Granules that were not skipped.
+	Granules int64 // Granules that were not skipped, each once.
 	Skipped  int64 // Granules that were skipped by what the store knows of them.
 }
 
@@ -45,6 +45,7 @@ type run struct {
 	indexes   []partIndex
 	rows      []int            // Per part.
 	kinds     []store.PartKind // Per part.
+	matched   [][]atomic.Bool  // Per part and granule: its rows were counted.
 
 	markedMu   sync.Mutex
 	markedRows map[marksOf]*markedRows
@@ -55,9 +56,17 @@ type run struct {
 func newRun(ctx context.Context, view store.View, budget *memlimit.Budget) *run {
 	r := &run{ctx: ctx, view: view, parts: view.Parts(), split: view.Split(), meter: &meter{budget: budget}}
 	r.indexes, r.rows, r.kinds = make([]partIndex, len(r.parts)), make([]int, len(r.parts)), make([]store.PartKind, len(r.parts))
+	granules := 0
 	for i, p := range r.parts {
 		info := p.Info()
 		r.rows[i], r.kinds[i] = info.Rows, info.Kind
+		granules += info.Granules()
+	}
+	matched := make([]atomic.Bool, granules)
+	r.matched = make([][]atomic.Bool, len(r.parts))
+	for i, rows := range r.rows {
+		n := (&store.PartInfo{Rows: rows}).Granules()
+		r.matched[i], matched = matched[:n:n], matched[n:]
 	}
 	return r
 }

@@ -125,8 +125,10 @@ func (r *run) matching(s spot, c *cond, tests []*store.Predicate) (sel store.Bit
 	info := p.Info()
 	n := info.GranuleLen(s.granule)
 	sel.Fill(n)
-	r.granules.Add(1)
-	r.spans.Add(int64(n))
+	if !r.matched[s.part][s.granule].Swap(true) {
+		r.granules.Add(1)
+		r.spans.Add(int64(n))
+	}
 	for _, t := range tests {
 		if alwaysHolds(t, &info) || r.inRange(s, t) {
 			continue
