@@ -81,6 +81,22 @@ func partialSize(p *exec.Partial) int64 {
 	return int64(n)
 }
 
+// splitSize is what lists of split traces take, and what joining them does.
+func splitSize(parts []*exec.Partial) (n int64) {
+	const trace, count = 320, 24
+	for _, p := range parts {
+		if p == nil {
+			continue
+		}
+		for i := range p.Queries {
+			for k := range p.Queries[i].Split {
+				n += trace + count*int64(len(p.Queries[i].Split[k].Counts))
+			}
+		}
+	}
+	return n
+}
+
 func attrsSize(attrs []exec.Attr) int {
 	n := 0
 	for i := range attrs {

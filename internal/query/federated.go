@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/spanid"
@@ -59,7 +60,8 @@ func joinTexts(a, b string) string {
 	return a + "; " + b
 }
 
-// sums joins the sums of all agents. Traces that are in one place are counted there; the others are brought here.
+// sums joins the sums of all agents. Traces that are in one place are counted there; the others are brought here, but for
+// compare() over spans, which are counted where they are (exec.SplitTrace).
 func (f *fan) sums(ctx context.Context, budget *memlimit.Budget, q *plan.Query, r MetricsRequest) (*exec.Partial, error) {
 	own := r
 	own.Exemplars = exemplarShare(&r, q, len(f.nodes))
@@ -72,16 +74,24 @@ func (f *fan) sums(ctx context.Context, budget *memlimit.Budget, q *plan.Query, 
 		return nil, err
 	}
 	defer release()
-	err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
-		o := metricsOptions(&r, budget)
-		p, err := exec.MetricsPartial(ctx, v, q, o)
-		if err == nil {
-			parts = append(parts, p)
+	records := splitSize(parts)
+	if !budget.TryAcquire(records) {
+		return nil, fmt.Errorf("%d traces are split over agents: %w", len(split), exec.ErrBudget)
+	}
+	defer budget.Release(records)
+	if exec.MetricsGather(q) {
+		err = f.gatherAll(ctx, budget, sortedIDs(split), func(_ []*Fragments, v store.View, _ []spanid.TraceID) error {
+			o := metricsOptions(&r, budget)
+			o.Gathered = true
+			p, err := exec.MetricsPartial(ctx, v, q, o)
+			if err == nil {
+				parts = append(parts, p)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
 		}
-		return err
-	})
-	if err != nil {
-		return nil, err
 	}
 	out := parts[0]
 	for _, p := range parts[1:] {

@@ -31,6 +31,7 @@ type comparer struct {
 	attrs     map[ast.Attr]*valueCounts
 	roots     map[spanid.TraceID]rootNames // Of traces that are split over parts.
 	pending   map[spot]*split
+	split     map[spanid.TraceID]*splitTrace // Of x.elsewhere.
 
 	// Of the granule that is being counted.
 	n       int
@@ -58,7 +59,7 @@ type split struct{ all, selected store.Bitmap }
 const outside = ^uint32(0)
 
 func newComparer(x *metricsRun) *comparer {
-	c := &comparer{x: x, attrs: map[ast.Attr]*valueCounts{}, roots: map[spanid.TraceID]rootNames{}, pending: map[spot]*split{}, memos: map[ast.Attr]*memo{}}
+	c := &comparer{x: x, attrs: map[ast.Attr]*valueCounts{}, roots: map[spanid.TraceID]rootNames{}, pending: map[spot]*split{}, memos: map[ast.Attr]*memo{}, split: map[spanid.TraceID]*splitTrace{}}
 	if x.query.Selection != nil {
 		c.selection = compile(x.query.Selection, newColumns())
 	}
@@ -94,7 +95,7 @@ func (c *comparer) rows(s spot, sel *store.Bitmap) error {
 	if err := c.count(s, &sp, nil); err != nil {
 		return err
 	}
-	return c.countRoots(s, &sp, c.rootNames)
+	return c.countRoots(s, &sp, c.rootNames, true)
 }
 
 // trace notes surviving spans of a whole trace; flush counts them.
@@ -139,7 +140,7 @@ func (c *comparer) flush() error {
 		if err := c.count(s, sp, nil); err != nil {
 			return err
 		}
-		if err := c.countRoots(s, sp, c.rootNames); err != nil {
+		if err := c.countRoots(s, sp, c.rootNames, true); err != nil {
 			return err
 		}
 	}

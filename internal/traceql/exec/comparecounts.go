@@ -40,7 +40,7 @@ func (x *metricsRun) countedRanges() []*countedRange {
 	}
 	x.failed = x.errorSelection()
 	_, listed := r.split.(store.TraceNamer)
-	x.rootless = r.split.Len() > 0 && (!listed || r.split.Len()*len(r.parts) > maxSplitLookups)
+	x.rootless = r.split.Len() > 0 && !listed || r.split.Len()*len(r.parts) > maxSplitLookups || x.manySplit()
 	var out []*countedRange
 	for part := range r.parts {
 		p, ok := r.parts[part].(store.Counter)

@@ -10,6 +10,7 @@ import (
 
 // compare makes series of the commonest values per side and attribute, and totals.
 func (f *finisher) compare(m *ast.MetricsQuery, p *QueryPartial) []*points {
+	p.joinSplit(f.partial.Timeline.N)
 	type side struct{ meta, attr string }
 	groups := map[side][]*PartialSeries{}
 	var order []side

@@ -33,7 +33,7 @@ func (c *comparer) fix(t *compareTask) error {
 		}
 	}
 	if in.noRoots {
-		if err := c.countRoots(t.spot, &sp, c.rootNames); err != nil {
+		if err := c.countRoots(t.spot, &sp, c.rootNames, true); err != nil {
 			return err
 		}
 	}
@@ -81,7 +81,7 @@ func (c *comparer) move(t *compareTask, sp *split) error {
 	if in.noRoots {
 		return nil
 	}
-	return c.countRoots(t.spot, &moved, c.nearRoots)
+	return c.countRoots(t.spot, &moved, c.nearRoots, false)
 }
 
 // include widens the table to have a bucket.
@@ -112,7 +112,7 @@ func (c *comparer) fixRoots(t *compareTask, sp *split) error {
 	if !rows.all.Any() {
 		return nil
 	}
-	if err := c.countRoots(t.spot, &rows, c.splitRoots); err != nil {
+	if err := c.countRoots(t.spot, &rows, c.splitRoots, true); err != nil {
 		return err
 	}
 	saved := c.byRow
@@ -121,7 +121,7 @@ func (c *comparer) fixRoots(t *compareTask, sp *split) error {
 	}
 	c.correct = true
 	defer func() { c.correct, c.byRow = false, saved }()
-	return c.countRoots(t.spot, &rows, c.nearRoots)
+	return c.countRoots(t.spot, &rows, c.nearRoots, false)
 }
 
 // splitRoots returns the roots of traces that are split over parts.

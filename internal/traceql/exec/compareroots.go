@@ -18,6 +18,7 @@ type rootTable struct {
 	once  sync.Once
 	err   error
 	roots map[spanid.TraceID]root
+	only  TraceSet          // If not nil, the traces that matter.
 	texts map[string]string // Names, each once.
 	bytes int64
 }
@@ -88,6 +89,9 @@ func (r *run) readRoots(s spot, sel *store.Bitmap, read readFunc, t *rootTable) 
 		}
 	}
 	for i, code := range codes {
+		if _, ok := t.only[ids[code]]; !ok && t.only != nil {
+			continue
+		}
 		next := root{start: vecs[2].At(i).Int(), span: vecs[3].At(i).Str}
 		if have, ok := t.roots[ids[code]]; ok && !have.before(&next) {
 			continue
@@ -99,7 +103,9 @@ func (r *run) readRoots(s spot, sel *store.Bitmap, read readFunc, t *rootTable) 
 }
 
 // before reports whether o is the root of a trace that has both.
-func (r *root) before(o *root) bool { return r.start < o.start || r.start == o.start && r.span <= o.span }
+func (r *root) before(o *root) bool {
+	return r.start < o.start || r.start == o.start && r.span <= o.span
+}
 
 func (t *rootTable) shared(s string) string {
 	if have, ok := t.texts[s]; ok {
@@ -109,17 +115,27 @@ func (t *rootTable) shared(s string) string {
 	return s
 }
 
-// countRoots counts the names of the roots of the rows' traces, which find looks up.
-func (c *comparer) countRoots(s spot, sp *split, find func([]spanid.TraceID, spot) ([]rootNames, error)) error {
+// countRoots counts the names of the roots of the rows' traces, which find looks up. With apart, those of which other stores may
+// have the root are counted apart.
+func (c *comparer) countRoots(s spot, sp *split, find func([]spanid.TraceID, spot) ([]rootNames, error), apart bool) error {
 	codes, ids, err := c.x.run.traceCodesBy(c.reading(s.part), s, &sp.all)
 	if err != nil {
 		return err
 	}
-	names, err := find(ids, s)
+	c.gather(&sp.all)
+	here := ids
+	if apart = apart && len(c.x.elsewhere) > 0; apart {
+		if here, err = c.addSplit(codes, ids); err != nil {
+			return err
+		}
+	}
+	if len(here) == 0 {
+		return nil
+	}
+	names, err := find(here, s)
 	if err != nil {
 		return err
 	}
-	c.gather(&sp.all)
 	for _, named := range []struct {
 		a  ast.Intrinsic
 		of func(rootNames) string
@@ -129,8 +145,14 @@ func (c *comparer) countRoots(s spot, sp *split, find func([]spanid.TraceID, spo
 		known := map[string]uint32{}
 		var dict []store.Value
 		byTrace := make([]uint32, len(ids))
-		for i := range ids {
-			text := named.of(names[i])
+		next := 0
+		for i, id := range ids {
+			if _, ok := c.x.elsewhere[id]; ok && apart {
+				byTrace[i] = store.NoCode
+				continue
+			}
+			text := named.of(names[next])
+			next++
 			code, ok := known[text]
 			if !ok {
 				code = uint32(len(dict)) //nolint:gosec // At most one per row.

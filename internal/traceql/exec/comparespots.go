@@ -108,11 +108,11 @@ func (x *metricsRun) corrections(ranges []*countedRange) ([]compareTask, error) 
 // maxSplitLookups bounds the lookups of traces that are split over parts. If there are more, roots are counted row by row.
 const maxSplitLookups = 100_000
 
-// splitRows finds the rows of counted ranges whose traces are split over parts, so that the part does not know their
-// roots.
+// splitRows finds the rows of counted ranges whose traces are split over parts, or over stores, so that the part does not know
+// their roots.
 func (x *metricsRun) splitRows(ranges []*countedRange) (map[spot]*store.Bitmap, error) {
 	r := x.run
-	if r.split.Len() == 0 {
+	if x.rootless || r.split.Len() == 0 && len(x.elsewhere) == 0 {
 		return nil, nil
 	}
 	at := map[spot]bool{}
@@ -126,31 +126,22 @@ func (x *metricsRun) splitRows(ranges []*countedRange) (map[spot]*store.Bitmap, 
 			at[spot{in.part, g}] = true
 		}
 	}
+	wanted := func(s spot) bool { return at[s] }
+	out, err := x.rowsElsewhere(wanted)
 	lister, ok := r.split.(store.TraceNamer)
-	if !ok || x.rootless {
-		return nil, nil
+	if !ok || err != nil {
+		return out, err
 	}
-	out := map[spot]*store.Bitmap{}
 	var rows []uint32
 	for id := range lister.All() {
 		for part := range parts {
 			if err := r.err(); err != nil {
 				return nil, err
 			}
-			var err error
 			if rows, err = r.parts[part].TraceRows(r.ctx, id, rows[:0]); err != nil {
 				return nil, err
 			}
-			for _, row := range rows {
-				s := spot{part, int(row / store.GranuleRows)}
-				if !at[s] {
-					continue
-				}
-				if out[s] == nil {
-					out[s] = &store.Bitmap{}
-				}
-				out[s].Set(int(row % store.GranuleRows))
-			}
+			markRows(out, part, rows, wanted)
 		}
 	}
 	return out, nil

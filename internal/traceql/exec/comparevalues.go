@@ -194,6 +194,7 @@ func (s *bucketCounts) dense(n int) []float64 {
 
 // merge adds the counts of another worker.
 func (c *comparer) merge(o *comparer) error {
+	c.mergeSplit(o)
 	for a, counts := range o.attrs {
 		if c.attrs[a] == nil {
 			c.attrs[a] = counts
@@ -266,8 +267,12 @@ func (x *metricsRun) compared() (*QueryPartial, error) {
 		}
 		*w = comparer{}
 	}
+	split, err := x.splitTraces()
+	if err != nil {
+		return nil, err
+	}
 	most := int(min(max(100, sentValues*x.query.AST.TopN), maxCompareValues))
-	out := &QueryPartial{}
+	out := &QueryPartial{Split: split}
 	for a, counts := range all.attrs {
 		if counts.closed { // Of rare values some may have been counted by one worker and not by another.
 			if err := x.closeValues(counts); err != nil {

@@ -24,9 +24,13 @@ type MetricsOptions struct {
 	MaxSeries  int           // 0 means no limit (M-12).
 	Exemplars  int           // At most this many; 0 means MaxExemplars, below 0 none. A hint wins (E-82).
 	Slice      Slice         // Only spans in these buckets are counted; not for compare.
-	Skip       TraceSet      // Traces that are counted elsewhere; see MetricsCandidates.
-	Only       TraceSet      // If not nil, the traces that MetricsCandidates is about.
-	Budget     *memlimit.Budget
+	// Skip are traces that are counted elsewhere; see MetricsCandidates. Spans that compare counts without looking at their traces are
+	// counted here all the same, see SplitTrace.
+	Skip TraceSet
+	// Gathered says that the view has the spans that several stores have of traces which they were told to skip.
+	Gathered bool
+	Only     TraceSet // If not nil, the traces that MetricsCandidates is about.
+	Budget   *memlimit.Budget
 }
 
 // ExemplarLimit returns how many exemplars to answer with.
@@ -79,6 +83,10 @@ func MetricsPartial(ctx context.Context, view store.View, q *plan.Query, o Metri
 		if err := r.err(); err != nil {
 			return nil, err
 		}
+		if o.Gathered && comparesSpans(m) {
+			out.Queries = append(out.Queries, QueryPartial{}) // The stores did.
+			continue
+		}
 		part, err := r.metricsQuery(m, &out.Timeline, o.Slice, o.ExemplarLimit(q))
 		if err != nil {
 			return nil, r.cause(err)
@@ -99,6 +107,7 @@ type metricsRun struct {
 	compare   []*comparer // Instead of workers, for compare.
 	roots     []rootTable // Per part, for compare.
 	failed    bool        // compare selects exactly the spans with errors.
+	elsewhere TraceSet    // Traces of which other stores may have the root, for compare.
 	manyFixes bool        // compare corrects many granules.
 	rootless  bool        // compare cannot take the roots of traces from what parts know.
 
@@ -120,6 +129,11 @@ func (r *run) metricsQuery(m *plan.MetricsQuery, t *Timeline, only Slice, exempl
 		x.compare = append(x.compare, newComparer(x))
 	}
 	var err error
+	if comparesSpans(m) {
+		x.elsewhere = r.skip
+		r.skip = nil
+		defer func() { r.skip = x.elsewhere }()
+	}
 	if m.Local != nil && !m.WholeTrace {
 		err = x.spanBySpan()
 	} else {

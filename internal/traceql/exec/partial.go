@@ -21,7 +21,10 @@ type Partial struct {
 }
 
 // QueryPartial is the part of one function.
-type QueryPartial struct{ Series []PartialSeries }
+type QueryPartial struct {
+	Series []PartialSeries
+	Split  []SplitTrace // Of compare: the traces that are split over stores, by id; of several parts those of one after the other.
+}
 
 // PartialSeries holds the sums of one group. Of the slices only those that the function needs are set; each has an
 // entry per bucket.
@@ -76,6 +79,7 @@ func (p *Partial) Merge(other *Partial) error {
 }
 
 func (q *QueryPartial) merge(other *QueryPartial) error {
+	q.Split = append(q.Split, other.Split...)
 	index := make(map[string]int, len(q.Series))
 	for i := range q.Series {
 		index[labelKey(q.Series[i].Labels)] = i

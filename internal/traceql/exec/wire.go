@@ -12,7 +12,7 @@ import (
 // Results travel between the nodes of a cluster as bytes: a version, then the fields in the order of their declaration.
 // Numbers are varints, floats their eight bytes, texts and lists have their length before them. The versions of two
 // nodes must be equal; a result of another version is refused, so that a half-updated cluster says what is missing.
-const wireVersion = 1
+const wireVersion = 2
 
 // ErrWire is wrapped when bytes are not a result of this version.
 var ErrWire = errors.New("malformed partial result")

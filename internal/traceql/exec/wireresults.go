@@ -18,6 +18,7 @@ func (p *Partial) AppendBinary(dst []byte) ([]byte, error) {
 		for k := range p.Queries[i].Series {
 			w.series(&p.Queries[i].Series[k])
 		}
+		w.split(p.Queries[i].Split)
 	}
 	return w.b, nil
 }
@@ -75,6 +76,7 @@ func (p *Partial) UnmarshalBinary(data []byte) error {
 			}
 			q.Series = append(q.Series, r.series(p.Timeline.N))
 		}
+		q.Split = r.split(p.Timeline.N)
 		p.Queries = append(p.Queries, q)
 	}
 	return r.end(what)

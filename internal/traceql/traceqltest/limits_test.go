@@ -24,7 +24,7 @@ func workload(n int) *store.Batch {
 	return g.Batch(n)
 }
 
-func compileAll(t *testing.T, queries ...string) []*plan.Query {
+func compileAll(t testing.TB, queries ...string) []*plan.Query {
 	t.Helper()
 	var out []*plan.Query
 	for _, q := range queries {

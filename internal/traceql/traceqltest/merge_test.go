@@ -152,6 +152,7 @@ func FuzzPartialResults(f *testing.F) {
 		data, _ := p.MarshalBinary()
 		f.Add(data)
 	}
+	f.Add(splitPartial(f, b))
 	q, err := traceql.Compile(`{ } | by(name) | select(span.http.route)`)
 	if err != nil {
 		f.Fatal(err)
@@ -162,7 +163,7 @@ func FuzzPartialResults(f *testing.F) {
 	}
 	data, _ := res.MarshalBinary()
 	f.Add(data)
-	f.Add([]byte{2})
+	f.Add([]byte{3})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var p, again exec.Partial
 		if err := p.UnmarshalBinary(data); err == nil {
