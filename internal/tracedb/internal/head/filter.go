@@ -216,8 +216,12 @@ func (p *Part) filterRef(pred *store.Predicate, lo uint32, sel *store.Bitmap) {
 	known := p.h.memos.get(keyOf(pred, 0), t.len())
 	var buf [1]store.Value
 	eval := func(ref uint32) bool { return pred.MatchSpan(t.at(ref).values(pred.Column, buf[:])) }
+	last, ok := store.NoCode, false
 	for i := range sel.Rows() {
-		if !known.match(get(refs, int(lo)+i), eval) {
+		if ref := get(refs, int(lo)+i); ref != last { // Mostly the spans of a resource come together.
+			last, ok = ref, known.match(ref, eval)
+		}
+		if !ok {
 			sel.Clear(i)
 		}
 	}

@@ -23,7 +23,7 @@ func (p *Part) filterIntrinsic(pred *store.Predicate, lo, hi uint32, sel *store.
 	case store.ScopeName, store.ScopeVersion:
 		p.filterRef(pred, lo, sel)
 	default:
-		p.filterInts(pred, lo, sel)
+		p.filterInts(pred, lo, hi, sel)
 	}
 }
 
@@ -143,60 +143,4 @@ func parseShort(s string) (spanid.TraceID, bool) {
 func parseSpan(s string) (spanid.SpanID, bool) {
 	id, err := spanid.ParseSpanID(s)
 	return id, err == nil && id.String() == s
-}
-
-// ints returns a function that reads a numeric intrinsic by row, nil if the column is not one.
-func (p *Part) ints(name string) func(row int) int64 {
-	h := p.h
-	switch name {
-	case store.SpanKind:
-		d := h.kind.view()
-		return func(r int) int64 { return int64(get(d, r)) }
-	case store.SpanStatus:
-		d := h.status.view()
-		return func(r int) int64 { return int64(get(d, r)) }
-	case store.SpanFlags:
-		d := h.flags.view()
-		return func(r int) int64 { return int64(get(d, r)) }
-	case store.SpanStart:
-		d := h.start.view()
-		return func(r int) int64 { return int64(get(d, r)) }
-	case store.SpanEnd:
-		d := h.end.view()
-		return func(r int) int64 { return int64(get(d, r)) }
-	case store.SpanDuration:
-		s, e := h.start.view(), h.end.view()
-		return func(r int) int64 { return durationOf(get(s, r), get(e, r)) }
-	case store.ResourceRef:
-		d := h.resource.view()
-		return func(r int) int64 { return int64(get(d, r)) }
-	}
-	return nil
-}
-
-// durationOf is 0 when the client's clock ran backwards.
-func durationOf(start, end uint64) int64 {
-	if end < start {
-		return 0
-	}
-	return int64(end - start)
-}
-
-// filterInts compares numeric intrinsics.
-func (p *Part) filterInts(pred *store.Predicate, lo uint32, sel *store.Bitmap) {
-	at := p.ints(pred.Column.Name)
-	if from, to, in, ok := intRange(pred); ok {
-		for i := range sel.Rows() {
-			if v := at(int(lo) + i); (from <= v && v <= to) != in {
-				sel.Clear(i)
-			}
-		}
-		return
-	}
-	m := matcher{p: pred}
-	for i := range sel.Rows() {
-		if !m.match(store.Int(at(int(lo) + i))) {
-			sel.Clear(i)
-		}
-	}
 }

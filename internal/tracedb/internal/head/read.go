@@ -74,10 +74,8 @@ func (p *Part) read(c store.Column, lo, hi uint32, sel *store.Bitmap, dst *store
 }
 
 func (p *Part) readIntrinsic(c store.Column, lo, hi uint32, sel *store.Bitmap, dst *store.Vector) {
-	if at := p.ints(c.Name); at != nil {
-		for i := range sel.Rows() {
-			dst.Ints = append(dst.Ints, at(int(lo)+i))
-		}
+	if column := p.ints(c.Name); column != nil {
+		dst.Ints = column.read(lo, sel, slices.Grow(dst.Ints, sel.Count()))
 		return
 	}
 	switch c.Name {
