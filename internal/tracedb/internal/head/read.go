@@ -2,6 +2,7 @@ package head
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 
@@ -88,10 +89,7 @@ func (p *Part) readIntrinsic(c store.Column, lo, hi uint32, sel *store.Bitmap, d
 	case store.SpanTraceID:
 		p.readTraceIDs(lo, sel, dst)
 	case store.SpanID, store.SpanParentID:
-		dir := p.h.ids.view()
-		for i := range sel.Rows() {
-			dst.Values = append(dst.Values, get(dir, int(lo)+i).value(c.Name))
-		}
+		p.readSpanIDs(lo, c.Name == store.SpanParentID, sel, dst)
 	case store.ScopeName, store.ScopeVersion:
 		p.readRef(c, lo, sel, dst)
 	case store.EventName, store.EventTimeSinceStart:
@@ -101,6 +99,46 @@ func (p *Part) readIntrinsic(c store.Column, lo, hi uint32, sel *store.Bitmap, d
 		a, b := ownedBy(&p.h.links.row, p.s.links, lo, hi)
 		p.spread(&p.h.links.row, lo, a, b, sel, dst, p.linkValue(c.Name))
 	}
+}
+
+// readSpanIDs reads the texts of span ids, or of those of parents, a row of which may have none. Some texts share memory.
+func (p *Part) readSpanIDs(lo uint32, parents bool, sel *store.Bitmap, dst *store.Vector) {
+	const atOnce = 64
+	var room [atOnce]spanid.SpanID
+	some := room[:0]
+	dir := p.h.ids.view()
+	dst.Values = slices.Grow(dst.Values, sel.Count())
+	first := len(dst.Values) // Of the rows whose texts are missing.
+	flush := func() {
+		var buf [2 * len(spanid.SpanID{}) * atOnce]byte
+		text := buf[:0]
+		for i := range some {
+			text = hex.AppendEncode(text, some[i][:])
+		}
+		rest := string(text)
+		for i := first; i < len(dst.Values); i++ {
+			if v := &dst.Values[i]; v.Type == store.TypeString {
+				v.Str, rest = rest[:2*len(spanid.SpanID{})], rest[2*len(spanid.SpanID{}):]
+			}
+		}
+		some, first = some[:0], len(dst.Values)
+	}
+	for i := range sel.Rows() {
+		e := get(dir, int(lo)+i)
+		id := e.span
+		if parents {
+			id = e.parent
+		}
+		if parents && id.IsZero() {
+			dst.Values = append(dst.Values, store.Value{})
+			continue
+		}
+		dst.Values = append(dst.Values, store.Value{Type: store.TypeString})
+		if some = append(some, id); len(some) == atOnce {
+			flush()
+		}
+	}
+	flush()
 }
 
 // readTraceIDs gives a dictionary entry to each run of rows of a trace.
