@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/config/configgrpc"
+	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -68,7 +69,6 @@ func (e *queryExtension) startPeers(ctx context.Context, host component.Host) (*
 	federation.NewServer(e.service, p.node, instance).Register(p.grpc)
 	listener, err := server.NetAddr.Listen(ctx)
 	if err != nil {
-		p.grpc.Stop() // It has goroutines.
 		return nil, fmt.Errorf("peers::server: listen on %s: %w", server.NetAddr.Endpoint, err)
 	}
 	p.serve.Go(func() {
@@ -91,6 +91,7 @@ func (e *queryExtension) startPeers(ctx context.Context, host component.Host) (*
 			client.Endpoint = address
 			return client.ToClientConn(context.Background(), extensions, telemetry, dialOptions...)
 		},
+		Measured: measuresCalls(ctx, telemetry.MeterProvider),
 		Interval: c.HealthInterval, Timeout: c.HealthTimeout, Forget: c.ForgetAfter, Logger: e.set.Logger,
 	})
 	e.service.Federate(query.Federation{Peers: p.peers, Node: p.node, Strict: c.Strict, Parallel: c.Parallel})
@@ -102,6 +103,16 @@ func (e *queryExtension) startPeers(ctx context.Context, host component.Host) (*
 var reconnect = grpc.ConnectParams{
 	Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 	MinConnectTimeout: 2 * time.Second,
+}
+
+// callsScope is the instrumentation scope of gRPC's own metrics.
+const callsScope = "go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+
+// measuresCalls reports whether gRPC's own metrics are kept: the Collector drops the scope unless
+// service::telemetry::metrics::level is detailed.
+func measuresCalls(ctx context.Context, provider metric.MeterProvider) bool {
+	h, err := provider.Meter(callsScope).Float64Histogram("bramble.peers.probe") // Without a value it is not exported.
+	return err == nil && h.Enabled(ctx)
 }
 
 func (p *peering) close() error {

@@ -117,6 +117,11 @@ func TestHangingPeerIsGivenUp(t *testing.T) {
 			<-release
 		}
 		return h(ctx, req)
+	}), grpc.StreamInterceptor(func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+		if hang.Load() {
+			<-release
+		}
+		return h(srv, ss)
 	}))
 	NewServer(query.New(oracle.New(0), query.Limits{}), "stuck", "7").Register(server)
 	var lc net.ListenConfig
@@ -193,15 +198,17 @@ func TestOtherVersionIsMissing(t *testing.T) {
 	}, 30*time.Second, 5*time.Millisecond)
 }
 
-// TestRemoteAnswersAsLocal asks a store over the network and directly.
+// TestRemoteAnswersAsLocal asks a store over the network, in both ways, and directly.
 func TestRemoteAnswersAsLocal(t *testing.T) {
 	b := testkit.NewGenerator(1).Batch(3000)
 	a := serve(t, "127.0.0.1:0", "a", "1", b)
 	conn, err := dial(a.address)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	remote := NewPeer(conn, "a")
-	require.Equal(t, "a", remote.Node())
+	l := newLines(conn, false)
+	t.Cleanup(l.close)
+	remotes := []query.Peer{NewPeer(conn, "a"), NewPeer(l, "a")}
+	require.Equal(t, "a", remotes[0].Node())
 	var ids []spanid.TraceID
 	seen := map[spanid.TraceID]bool{}
 	for _, s := range b.Spans {
@@ -306,10 +313,12 @@ func TestRemoteAnswersAsLocal(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, err)
-	got := ask(remote)
-	require.Len(t, got, len(want))
-	for i := range want {
-		require.Equal(t, want[i], got[i], "answer %d", i)
+	for k, remote := range remotes {
+		got := ask(remote)
+		require.Len(t, got, len(want))
+		for i := range want {
+			require.Equal(t, want[i], got[i], "remote %d, answer %d", k, i)
+		}
 	}
 }
 
@@ -319,30 +328,33 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	conn, err := dial(a.address)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	p := NewPeer(conn, "a")
-	_, err = p.MetricsPartial(t.Context(), query.MetricsRequest{Query: "{ nonsense"}, query.Share{})
-	require.Equal(t, query.KindInvalid, query.KindOf(err))
-	require.ErrorContains(t, err, "parse error")
-	for _, ring := range []*query.Ring{{}, {Nodes: []string{"a"}, Self: 1}, {Nodes: []string{"b", "a"}}, {Nodes: []string{"a", "a"}}} {
-		_, _, err = p.Strays(t.Context(), ring, "")
+	l := newLines(conn, false)
+	t.Cleanup(l.close)
+	for _, p := range []query.Peer{NewPeer(conn, "a"), NewPeer(l, "a")} {
+		_, err = p.MetricsPartial(t.Context(), query.MetricsRequest{Query: "{ nonsense"}, query.Share{})
 		require.Equal(t, query.KindInvalid, query.KindOf(err))
-		require.ErrorContains(t, err, "no ring")
+		require.ErrorContains(t, err, "parse error")
+		for _, ring := range []*query.Ring{{}, {Nodes: []string{"a"}, Self: 1}, {Nodes: []string{"b", "a"}}, {Nodes: []string{"a", "a"}}} {
+			_, _, err = p.Strays(t.Context(), ring, "")
+			require.Equal(t, query.KindInvalid, query.KindOf(err))
+			require.ErrorContains(t, err, "no ring")
+		}
+		_, err = p.Candidates(t.Context(), query.CandidatesRequest{})
+		require.Equal(t, query.KindInvalid, query.KindOf(err))
+		full := errors.New("no room")
+		_, err = p.Fragments(t.Context(), query.FragmentsRequest{IDs: []spanid.TraceID{{1}}}, func(int64) error { return full })
+		require.ErrorIs(t, err, full)
+		for _, want := range []error{
+			&query.InvalidError{Reason: "x"}, fmt.Errorf("x: %w", store.ErrUnsupported), fmt.Errorf("x: %w", exec.ErrBudget),
+			context.DeadlineExceeded, context.Canceled, query.ErrStrays,
+		} {
+			require.Equal(t, query.KindOf(want), query.KindOf(fromStatus(toStatus(want))), want)
+		}
+		for _, want := range []error{query.ErrOverloaded, query.ErrClosing, errors.New("disk")} {
+			require.Equal(t, query.KindInternal, query.KindOf(fromStatus(toStatus(want))), "the peer is at fault, not the query: %v", want)
+		}
+		require.NoError(t, fromStatus(toStatus(nil)))
 	}
-	_, err = p.Candidates(t.Context(), query.CandidatesRequest{})
-	require.Equal(t, query.KindInvalid, query.KindOf(err))
-	full := errors.New("no room")
-	_, err = p.Fragments(t.Context(), query.FragmentsRequest{IDs: []spanid.TraceID{{1}}}, func(int64) error { return full })
-	require.ErrorIs(t, err, full)
-	for _, want := range []error{
-		&query.InvalidError{Reason: "x"}, fmt.Errorf("x: %w", store.ErrUnsupported), fmt.Errorf("x: %w", exec.ErrBudget),
-		context.DeadlineExceeded, context.Canceled, query.ErrStrays,
-	} {
-		require.Equal(t, query.KindOf(want), query.KindOf(fromStatus(toStatus(want))), want)
-	}
-	for _, want := range []error{query.ErrOverloaded, query.ErrClosing, errors.New("disk")} {
-		require.Equal(t, query.KindInternal, query.KindOf(fromStatus(toStatus(want))), "the peer is at fault, not the query: %v", want)
-	}
-	require.NoError(t, fromStatus(toStatus(nil)))
 }
 
 func TestDNS(t *testing.T) {

@@ -1,10 +1,6 @@
 package federation
 
-import (
-	"runtime"
-
-	"google.golang.org/grpc"
-)
+import "google.golang.org/grpc"
 
 // Bytes on their way to an agent that it has not read: of one answer, and of all from one agent. Windows whose sizes gRPC
 // finds itself cost pings with every question, which wake each side once more. These are enough for 1 GB/s over a network
@@ -14,14 +10,9 @@ const (
 	connWindow   = 4 << 20
 )
 
-// ServerOptions are those of a server that answers other agents. It has goroutines until it is stopped, also if it never
-// serves: so many questions at a time as there are processors find one whose stack has grown.
+// ServerOptions are those of a server that answers other agents.
 func ServerOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{
-		grpc.StaticStreamWindowSize(streamWindow),
-		grpc.StaticConnWindowSize(connWindow),
-		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0))), //nolint:gosec // Positive and small.
-	}
+	return []grpc.ServerOption{grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow)}
 }
 
 // DialOptions are those of a connection to another agent.

@@ -23,6 +23,8 @@ type Options struct {
 	Resolver       Resolver
 	// Dial makes a connection, without waiting for it.
 	Dial func(address string) (*grpc.ClientConn, error)
+	// Measured says that somebody sees what gRPC's own metrics say of calls.
+	Measured bool
 	// Interval is the time between greetings, for up to 50 peers; with more it grows with their number. Timeout is how
 	// long a peer may take to answer one.
 	Interval, Timeout time.Duration
@@ -60,6 +62,8 @@ type member struct {
 	failures       int
 	peer           *remote
 	giveUp         context.CancelCauseFunc // Ends peer.up.
+
+	lines *lines
 }
 
 type state uint8
@@ -154,7 +158,7 @@ func (p *Peers) add(ctx context.Context, e Endpoint) {
 		p.failed(fmt.Errorf("connect to %s: %w", e.Address, err))
 		return
 	}
-	m.conn = conn
+	m.conn, m.lines = conn, newLines(conn, p.opts.Measured)
 	ctx, m.cancel = context.WithCancel(ctx)
 	p.mu.Lock()
 	p.members[e.Address] = m
@@ -170,6 +174,7 @@ func (p *Peers) drop(m *member) error {
 	}
 	p.mu.Unlock()
 	m.cancel()
+	m.lines.close()
 	return m.conn.Close()
 }
 
@@ -186,7 +191,8 @@ func (p *Peers) greet(ctx context.Context, m *member) {
 		if ctx.Err() != nil {
 			return
 		}
-		p.greeted(m, client, res, err)
+		p.greeted(m, res, err)
+		m.lines.prune(time.Now())
 		select {
 		case <-ctx.Done():
 			return
@@ -205,7 +211,7 @@ func (p *Peers) pause() time.Duration {
 }
 
 // greeted notes the outcome of a greeting.
-func (p *Peers) greeted(m *member, client peerpb.PeerClient, res *peerpb.HelloResponse, err error) {
+func (p *Peers) greeted(m *member, res *peerpb.HelloResponse, err error) {
 	if err == nil && res.GetProtocol() != protocol {
 		err = fmt.Errorf("it speaks protocol %d and this node %d: they are of different versions", res.GetProtocol(), protocol)
 	}
@@ -238,7 +244,7 @@ func (p *Peers) greeted(m *member, client peerpb.PeerClient, res *peerpb.HelloRe
 	}
 	up, giveUp := context.WithCancelCause(context.Background())
 	m.giveUp = giveUp
-	m.peer = &remote{client: client, node: m.node, up: up}
+	m.peer = &remote{client: peerpb.NewPeerClient(m.lines), node: m.node, up: up}
 	p.opts.Logger.Info("a peer answers", zap.String("node", m.node), zap.String("address", m.endpoint.Address))
 }
 

@@ -34,7 +34,10 @@ func NewServer(s *query.Service, node, instance string) *Server {
 }
 
 // Register makes the service part of r.
-func (s *Server) Register(r grpc.ServiceRegistrar) { peerpb.RegisterPeerServer(r, s) }
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	peerpb.RegisterPeerServer(r, s)
+	peerpb.RegisterLinesServer(r, &lineServer{peer: s})
+}
 
 // Hello implements peerpb.PeerServer.
 func (s *Server) Hello(context.Context, *peerpb.HelloRequest) (*peerpb.HelloResponse, error) {

@@ -19,7 +19,7 @@ import (
 
 // protocol is the version of the messages, of what they mean included. Agents of different versions do not ask each
 // other.
-const protocol = 3
+const protocol = 4
 
 const idBytes = len(spanid.TraceID{})
 

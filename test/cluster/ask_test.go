@@ -34,19 +34,20 @@ import (
 //   - net: the same with Go's net package, whose waiting goroutines are woken by the poller.
 //   - grpc: the call Hello at a grpc.Server that does nothing else, with gRPC's own settings.
 //   - tuned: the same with the settings of agents.
-//   - hello: Hello at an agent.
-//   - names: names of attributes of scope span at an agent with few spans, which takes it microseconds.
+//   - stream: a question and an answer of the service Lines, on a stream that stays open, as agents ask each other.
+//   - hello: the call Hello at an agent.
+//   - names: a call for names of attributes of scope span at an agent with few spans, which takes it microseconds.
 //   - alone and with peer: the same question over HTTP, asked of an agent that has no peer and of one that has. The
 //     difference is what having a peer costs.
 //
-// The first six are asked without a pause and, "rested", with one in which the asking process computes: a processor that
+// All but the last two are asked without a pause and, "rested", with one in which the asking process computes: a processor that
 // has been idle for a while takes longer to wake up, and that of a peer has been.
 func BenchmarkAsk(b *testing.B) {
 	place := coresFromEnv(b)
 	if !place.own {
 		b.Skip("BRAMBLE_BENCH_CORES=own is not set")
 	}
-	for _, kind := range []string{"kernel", "net", "grpc", "tuned"} {
+	for _, kind := range []string{"kernel", "net", "grpc", "tuned", "stream"} {
 		askFrom(b, place, kind, func(b *testing.B) (int, string) {
 			s := startSelf(b, place.others, "answer", kind)
 			return s.cmd.Process.Pid, s.line
@@ -174,13 +175,14 @@ func side(role []string) error {
 		return err
 	}
 	switch role[1] {
-	case "grpc", "tuned":
+	case "grpc", "tuned", "stream":
 		var o []grpc.ServerOption
-		if role[1] == "tuned" {
+		if role[1] != "grpc" {
 			o = federation.ServerOptions()
 		}
 		s := grpc.NewServer(o...)
 		peerpb.RegisterPeerServer(s, bare{})
+		peerpb.RegisterLinesServer(s, bareLines{})
 		go func() { _ = s.Serve(l) }()
 	default:
 		go func() {
@@ -211,6 +213,24 @@ type bare struct{ peerpb.UnimplementedPeerServer }
 // Hello implements peerpb.PeerServer.
 func (bare) Hello(context.Context, *peerpb.HelloRequest) (*peerpb.HelloResponse, error) {
 	return &peerpb.HelloResponse{Node: "node", Instance: "0bc86b7e-7a2b-4e2b-9a1a-2f6f7b2a53d1", Protocol: 1}, nil
+}
+
+// bareLines is the same on a stream.
+type bareLines struct {
+	peerpb.UnimplementedLinesServer
+}
+
+// Open implements peerpb.LinesServer.
+func (bareLines) Open(stream grpc.BidiStreamingServer[peerpb.Question, peerpb.Answer]) error {
+	for {
+		q, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(&peerpb.Answer{Response: q.GetRequest(), End: true}); err != nil {
+			return err
+		}
+	}
 }
 
 // transport is a connection, or for the kernel alone its blocking system calls.
@@ -280,6 +300,20 @@ func asker(kind, addr string) (once func() error, err error) {
 	conn, err := grpc.NewClient(addr, o...)
 	if err != nil {
 		return nil, err
+	}
+	if kind == "stream" {
+		stream, err := peerpb.NewLinesClient(conn).Open(context.Background())
+		if err != nil {
+			return nil, err
+		}
+		q := &peerpb.Question{Method: "Hello", Request: make([]byte, messageBytes), Last: true}
+		return func() error {
+			if err := stream.Send(q); err != nil {
+				return err
+			}
+			_, err := stream.Recv()
+			return err
+		}, nil
 	}
 	client, peer := peerpb.NewPeerClient(conn), federation.NewPeer(conn, "node-2")
 	return func() error {
