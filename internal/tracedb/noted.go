@@ -28,6 +28,14 @@ func (p *notedPart) MayMatch(granule int, pred *store.Predicate) bool {
 	return granule < info.Granules() && (pred.Op == store.OpNotExists || !p.notes.empty())
 }
 
+// Range implements store.Ranger.
+func (p *notedPart) Range(granule int, c store.Column) (lo, hi int64, ok bool) {
+	if r, is := p.Part.(store.Ranger); is {
+		return r.Range(granule, c)
+	}
+	return 0, 0, false
+}
+
 // Filter implements store.Part.
 func (p *notedPart) Filter(ctx context.Context, granule int, pred *store.Predicate, sel *store.Bitmap) error {
 	if !isDecision(pred.Column) {

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"github.com/bramble-tracing/bramble/internal/memlimit"
@@ -52,32 +53,20 @@ func Candidates(ctx context.Context, view store.View, q *plan.Query, o SearchOpt
 	if err != nil {
 		return nil, r.cause(err)
 	}
-	c := candidateSet{limit: o.Limit, found: map[spanid.TraceID]candidate{}}
-	if len(spots) > 0 && o.Limit < newestRows/4 {
-		found, others, err := s.newestCandidates(spots[0], tests)
-		if err != nil {
+	f := s.frontier(spots, tests)
+	for len(f.sources) > 0 && f.ready() < o.Limit {
+		if err := f.look(); err != nil {
 			return nil, r.cause(err)
 		}
-		if len(found) >= o.Limit { // The other rows are of traces that are among these or start no later than rest.
-			c.add(found)
-			c.rest = max(c.rest, others, 1)
-			spots = spots[1:]
-		}
 	}
-	const most = 64
-	for step := 1; len(spots) > 0; step = min(2*step, most) {
-		n := min(step, len(spots))
-		found, err := s.scan(spots[:n], c.tests(tests))
-		if err != nil {
-			return nil, r.cause(err)
-		}
-		if err := r.meter.take(ctx, int64(len(found))*seenBytes); err != nil {
-			return nil, err
-		}
-		c.add(found)
-		spots = spots[n:]
+	list, rest := f.all()
+	if len(list) > o.Limit {
+		rest = max(rest, list[o.Limit].bound)
+		list = list[:o.Limit]
 	}
-	list := c.sorted()
+	if rest != math.MinInt64 {
+		out.Rest = max(rest, 1) // 0 would say that nothing was left out.
+	}
 	if len(list) <= mostStarts {
 		if err := r.startsOf(list); err != nil {
 			return nil, r.cause(err)
@@ -88,53 +77,12 @@ func Candidates(ctx context.Context, view store.View, q *plan.Query, o SearchOpt
 	for i := range list {
 		out.Candidates[i] = Candidate{list[i].id, list[i].bound}
 	}
-	out.Rest, out.Stats = c.rest, r.stats()
+	out.Stats = r.stats()
 	return out, nil
 }
 
 // mostStarts is for how many candidates their start is looked up.
 const mostStarts = 4096
-
-// candidateSet keeps the latest of the candidates.
-type candidateSet struct {
-	limit int
-	found map[spanid.TraceID]candidate
-	rest  int64
-}
-
-// tests adds that only spans matter that start after what was left out.
-func (c *candidateSet) tests(tests []*store.Predicate) []*store.Predicate {
-	if c.rest == 0 {
-		return tests
-	}
-	return append(slices.Clone(tests), compareTime(store.SpanStart, store.OpGe, c.rest))
-}
-
-func (c *candidateSet) add(found []candidate) {
-	for _, f := range found {
-		if have, ok := c.found[f.id]; !ok || f.bound < have.bound {
-			c.found[f.id] = f
-		}
-	}
-	if len(c.found) <= c.limit {
-		return
-	}
-	all := c.sorted()
-	// 0 would say that nothing was left out.
-	c.rest = max(c.rest, all[c.limit].bound, 1)
-	for _, f := range all[c.limit:] {
-		delete(c.found, f.id)
-	}
-}
-
-func (c *candidateSet) sorted() []candidate {
-	out := make([]candidate, 0, len(c.found))
-	for _, f := range c.found {
-		out = append(out, f)
-	}
-	sortCandidates(out)
-	return out
-}
 
 // SearchTraces is Search among the given traces only, and says of which of them there are spans. Its limit is their
 // number.

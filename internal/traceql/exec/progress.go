@@ -1,10 +1,6 @@
 package exec
 
-import (
-	"sort"
-
-	"github.com/bramble-tracing/bramble/internal/store"
-)
+import "sort"
 
 // SearchProgress lets the caller of Search have results while the search goes on.
 type SearchProgress struct {
@@ -15,32 +11,21 @@ type SearchProgress struct {
 	Report func(settled []TraceRow, s Stats, done, total int) error
 }
 
-// report tells of what is settled: those of the best that no span in the granules that are left can push out. A trace
-// starts no later than any of its spans, so they are those that started after all of these.
-func (s *search) report(left []spot, total int) error {
+// report tells of what is settled: those of the best that start after rest, at or before which all traces start that were
+// not evaluated.
+func (s *search) report(rest int64) error {
 	p := s.options.Progress
-	if p == nil || len(left) == total || !p.Due() {
+	if p == nil || !p.Due() {
 		return nil
 	}
-	rest := s.best[s.told:]
-	n := sort.Search(len(rest), func(i int) bool { return s.mayHoldNewer(left, clampInt(rest[i].start)) })
-	rows, err := s.rows(rest[:n])
+	best := s.best[s.told:]
+	n := sort.Search(len(best), func(i int) bool { return clampInt(best[i].start) <= rest })
+	rows, err := s.rows(best[:n])
 	if err != nil {
 		return err
 	}
 	s.told += n
-	return p.Report(rows, s.run.stats(), total-len(left), total)
-}
-
-// mayHoldNewer reports whether a span in one of the granules may have started at t or later.
-func (s *search) mayHoldNewer(left []spot, t int64) bool {
-	later := compareTime(store.SpanStart, store.OpGe, t)
-	for _, at := range left {
-		if s.run.parts[at.part].MayMatch(at.granule, later) {
-			return true
-		}
-	}
-	return false
+	return p.Report(rows, s.run.stats(), min(s.done, s.total-1), s.total)
 }
 
 // Slice is some buckets of a timeline, from From up to but not including To. The zero value is all of them.

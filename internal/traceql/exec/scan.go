@@ -191,18 +191,42 @@ func (r *run) candidates(s spot, sel *store.Bitmap) ([]candidate, error) {
 	if !sel.Any() {
 		return nil, nil
 	}
+	starts, err := r.starts(s, sel)
+	if err != nil {
+		return nil, err
+	}
+	return r.candidatesOf(s, sel, starts)
+}
+
+// starts reads the starts of marked rows.
+func (r *run) starts(s spot, sel *store.Bitmap) ([]int64, error) {
+	var v store.Vector
+	if err := r.parts[s.part].Read(r.ctx, s.granule, store.Intrinsic(store.SpanStart), sel, &v); err != nil {
+		return nil, fmt.Errorf("read span starts: %w", err)
+	}
+	if n := v.Rows(); len(v.Ints) == n {
+		return v.Ints, nil
+	}
+	out := make([]int64, v.Rows())
+	for i := range out {
+		out[i] = v.Int(i)
+	}
+	return out, nil
+}
+
+// candidatesOf lists the traces of marked rows, whose starts these are.
+func (r *run) candidatesOf(s spot, sel *store.Bitmap, starts []int64) ([]candidate, error) {
+	if len(starts) == 0 {
+		return nil, nil
+	}
 	ids, err := r.traceIDs(s, sel)
 	if err != nil {
 		return nil, err
 	}
-	var starts store.Vector
-	if err := r.parts[s.part].Read(r.ctx, s.granule, store.Intrinsic(store.SpanStart), sel, &starts); err != nil {
-		return nil, fmt.Errorf("read span starts: %w", err)
-	}
 	known := make(map[spanid.TraceID]int, len(ids)/8)
 	var out []candidate
 	for i, id := range ids {
-		start := starts.Int(i)
+		start := starts[i]
 		if i > 0 && id == ids[i-1] && len(out) > 0 && out[len(out)-1].id == id {
 			out[len(out)-1].bound = min(out[len(out)-1].bound, start)
 			continue

@@ -2,9 +2,8 @@ package exec
 
 import (
 	"context"
-	"fmt"
+	"math"
 	"slices"
-	"sync"
 
 	"github.com/bramble-tracing/bramble/internal/memlimit"
 	"github.com/bramble-tracing/bramble/internal/spanid"
@@ -27,6 +26,7 @@ type SearchOptions struct {
 	Progress        *SearchProgress  // Of what is known early; may be nil.
 	Skip            TraceSet         // Traces that are not searched.
 	Only            TraceSet         // If not nil, the traces that Candidates is about.
+	First           int              // How many traces Newest evaluates first; 0 means Limit.
 }
 
 // RootNotReceived is what results show for a trace whose root span, or whose root's service, is unknown (S-30).
@@ -71,12 +71,7 @@ type SpanRow struct {
 // Search evaluates the spanset pipeline of a query and returns the newest traces that match. It stops within
 // milliseconds when ctx ends, with the context's cause, and fails with ErrBudget when it needs too much memory.
 func Search(ctx context.Context, view store.View, q *plan.Query, o SearchOptions) (*SearchResult, error) {
-	if o.Limit <= 0 {
-		o.Limit = DefaultLimit
-	}
-	if o.SpansPerSpanSet <= 0 {
-		o.SpansPerSpanSet = DefaultSpansPerSpanSet
-	}
+	o.Limit, o.SpansPerSpanSet = o.limits()
 	r := newRun(ctx, view, o.Budget)
 	defer r.meter.close()
 	r.skip = o.Skip
@@ -111,6 +106,12 @@ type search struct {
 	best []match // At most Limit, newest first.
 	seen map[spanid.TraceID]struct{}
 	told int // So many of best were reported as settled.
+	hits int // So many traces matched.
+
+	done, total int // So many granules were looked at, of so many.
+
+	feed  Feed    // May be nil.
+	fresh []match // Those that feed was not told of.
 }
 
 // match is a trace that the pipeline left something of.
@@ -130,15 +131,20 @@ func newSearch(r *run, q *plan.Query, o SearchOptions) *search {
 	return s
 }
 
-// full reports whether older traces than the oldest of best need not be looked at, and where that is.
+// full reports whether traces that start before a time need not be looked at, and which time that is.
 func (s *search) full() (threshold int64, ok bool) {
-	if len(s.best) < s.options.Limit {
-		return 0, false
+	if len(s.best) >= s.options.Limit {
+		threshold, ok = clampInt(s.best[len(s.best)-1].start), true
 	}
-	return clampInt(s.best[len(s.best)-1].start), true
+	if s.feed != nil {
+		if floor := s.feed.Floor(); floor > threshold {
+			return floor, true
+		}
+	}
+	return threshold, ok
 }
 
-// find looks through the granules, newest first, in growing steps: most searches are done after the first.
+// find evaluates the traces with matching rows, newest first, until no other can be among the newest.
 func (s *search) find() error {
 	wide := s.window.wide()
 	tests := wide.timeTests()
@@ -146,122 +152,32 @@ func (s *search) find() error {
 	if err != nil {
 		return err
 	}
-	if len(spots) > 0 && s.options.Limit < newestRows/8 {
-		done, err := s.newest(spots[0], tests)
-		if err != nil {
+	for f := s.frontier(spots, tests); ; {
+		t, full := s.full()
+		if full {
+			f.drop(t)
+		}
+		if len(f.sources) > 0 {
+			if err := f.look(); err != nil {
+				return err
+			}
+		}
+		// What is not enough anyway is evaluated together with what comes next.
+		s.done, s.total = len(spots)-len(f.sources), len(spots)
+		if !full && len(f.sources) > 0 && f.ready() < s.step(mostAtOnce) {
+			if err := s.report(math.MaxInt64); err != nil {
+				return err
+			}
+			continue
+		}
+		found, rest := f.take()
+		if err := s.evaluate(found, rest); err != nil {
 			return err
 		}
-		if done {
-			spots = spots[1:]
-		}
-	}
-	const most = 64
-	total := len(spots)
-	for step := 1; len(spots) > 0; step = min(2*step, most) {
-		if err := s.report(spots, total); err != nil {
-			return err
-		}
-		n := min(step, len(spots))
-		found, err := s.scan(spots[:n], tests)
-		if err != nil {
-			return err
-		}
-		spots = spots[n:]
-		if err := s.evaluate(found); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// newestRows is how many rows newest looks at.
-const newestRows = 1024
-
-// newest evaluates the traces of the newest matching rows of the first granule. Mostly these are enough, and then the
-// other rows are left out by their start. done says that none of the others can be of a trace among the newest.
-func (s *search) newest(at spot, tests []*store.Predicate) (done bool, err error) {
-	found, others, err := s.newestCandidates(at, tests)
-	if err != nil || found == nil {
-		return false, err
-	}
-	if err := s.evaluate(found); err != nil {
-		return false, err
-	}
-	t, full := s.full()
-	return full && others < t, nil
-}
-
-// newestCandidates returns the candidates by the newest matching rows of a granule, latest bound first, and the latest
-// start of the others; nil if these are not worth a pass of their own.
-func (s *search) newestCandidates(at spot, tests []*store.Predicate) (found []candidate, others int64, err error) {
-	sel, err := s.run.matching(at, s.anchor, tests)
-	if err != nil || sel.Count() <= 2*newestRows {
-		return nil, 0, err
-	}
-	var v store.Vector
-	if err := s.run.parts[at.part].Read(s.run.ctx, at.granule, store.Intrinsic(store.SpanStart), &sel, &v); err != nil {
-		return nil, 0, fmt.Errorf("read span starts: %w", err)
-	}
-	rows := rowsOf(&sel)
-	order := make([]int, len(rows))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return compareInt(v.At(b).Int(), v.At(a).Int()) })
-	for _, i := range order[newestRows:] {
-		sel.Clear(int(rows[i]))
-	}
-	if found, err = s.run.candidates(at, &sel); err != nil {
-		return nil, 0, err
-	}
-	sortCandidates(found)
-	return found, v.At(order[newestRows]).Int(), nil
-}
-
-// scan returns the candidates of some granules, latest bound first.
-func (s *search) scan(spots []spot, tests []*store.Predicate) ([]candidate, error) {
-	if t, ok := s.full(); ok {
-		tests = append(slices.Clone(tests), compareTime(store.SpanStart, store.OpGe, t))
-	}
-	var (
-		mu  sync.Mutex
-		all = map[spanid.TraceID]candidate{}
-	)
-	err := s.run.each(len(spots), func(i int) error {
-		if !s.run.mayMatch(s.anchor, spots[i].part, spots[i].granule, tests) {
-			s.run.skipped.Add(1)
+		if len(f.sources) == 0 && len(f.pool) == 0 {
 			return nil
 		}
-		sel, err := s.run.matching(spots[i], s.anchor, tests)
-		if err != nil {
-			return err
-		}
-		found, err := s.run.candidates(spots[i], &sel)
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, c := range found {
-			if _, ok := s.seen[c.id]; ok {
-				continue
-			}
-			if have, ok := all[c.id]; ok {
-				c.bound = min(c.bound, have.bound)
-			}
-			all[c.id] = c
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	out := make([]candidate, 0, len(all))
-	for _, c := range all {
-		out = append(out, c)
-	}
-	sortCandidates(out)
-	return out, nil
 }
 
 // sortCandidates puts the latest bound first.

@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// seenBytes is what remembering an evaluated trace costs.
-const seenBytes = 48
+// mostAtOnce is how many traces are evaluated together at most.
+const mostAtOnce = 1024
 
-// evaluate reads candidates, newest bound first, until none can be among the newest any more.
-func (s *search) evaluate(found []candidate) error {
-	const least, most = 16, 1024
-	for step := max(least, min(s.options.Limit, most)); len(found) > 0; step = min(2*step, most) {
+// evaluate reads candidates, newest bound first, until none can be among the newest any more. All others start at rest or
+// before.
+func (s *search) evaluate(found []candidate, rest int64) error {
+	for step := s.step(mostAtOnce); len(found) > 0; {
 		if t, ok := s.full(); ok {
 			n, _ := slices.BinarySearchFunc(found, t, func(c candidate, t int64) int {
 				if c.bound >= t {
@@ -22,18 +22,55 @@ func (s *search) evaluate(found []candidate) error {
 			found = found[:n]
 		}
 		n := min(step, len(found))
-		if err := s.run.meter.take(s.run.ctx, int64(n)*seenBytes); err != nil {
-			return err
+		if n == 0 {
+			break
 		}
 		for _, c := range found[:n] {
 			s.seen[c.id] = struct{}{}
 		}
+		before := s.hits
 		if err := s.evaluateBatch(found[:n]); err != nil {
 			return err
 		}
 		found = found[n:]
+		left := rest
+		if len(found) > 0 {
+			left = max(left, found[0].bound)
+		}
+		if err := s.tell(left); err != nil {
+			return err
+		}
+		step = s.next(step, n, s.hits-before)
+		if len(found) > 0 || s.done < s.total { // It is not the last time.
+			if err := s.report(left); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// step is how many traces to evaluate first: those that are needed, but fewer if somebody wants to see the first ones soon.
+func (s *search) step(most int) int {
+	const least, soon = 16, 64
+	switch {
+	case s.feed != nil:
+		return max(1, min(s.options.First, most))
+	case s.options.Progress != nil:
+		most = soon
+	}
+	return max(least, min(s.options.Limit-len(s.best), most))
+}
+
+// next is how many traces to evaluate after so many were, of which so many matched: twice as many, or as many as are likely
+// to have what the feed wants.
+func (s *search) next(step, tried, hits int) int {
+	const least = 8
+	step = min(2*step, mostAtOnce)
+	if s.feed != nil {
+		step = max(least, min(step, s.feed.Wanted()*tried/max(1, hits)))
+	}
+	return step
 }
 
 // evaluateBatch evaluates traces in parallel and keeps the newest.
@@ -48,23 +85,30 @@ func (s *search) evaluateBatch(batch []candidate) error {
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		s.hits += len(got)
 		s.best = append(s.best, got...)
+		if s.feed != nil {
+			s.fresh = append(s.fresh, got...)
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(s.best, func(a, b match) int {
-		if a.start != b.start {
-			return compareUint(b.start, a.start)
-		}
-		return slices.Compare(a.id[:], b.id[:])
-	})
+	slices.SortFunc(s.best, newerMatch)
 	if len(s.best) > s.options.Limit {
 		clear(s.best[s.options.Limit:])
 		s.best = s.best[:s.options.Limit]
 	}
 	return nil
+}
+
+// newerMatch is the order of results.
+func newerMatch(a, b match) int {
+	if a.start != b.start {
+		return compareUint(b.start, a.start)
+	}
+	return slices.Compare(a.id[:], b.id[:])
 }
 
 func (s *search) evaluatePortion(batch []candidate) ([]match, error) {

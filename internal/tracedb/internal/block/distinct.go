@@ -104,11 +104,15 @@ func (b *Block) rangeOf(granule int, c store.Column, lo, hi *int64, ok *bool) (e
 	if c.Scope != store.ScopeIntrinsic || !fixed || !f.ints {
 		return nil
 	}
-	g, err := b.granule(granule)
+	group, first, rows, err := b.within(granule)
 	if err != nil {
 		return err
 	}
-	bounds, err := g.spans.Bounds(g.group, f.col, g.first, g.rows)
+	t, err := b.tableFile(fileSpans)
+	if err != nil {
+		return err
+	}
+	bounds, err := t.Bounds(group, f.col, first, rows)
 	if err != nil || !bounds.Known || bounds.Min.Type != store.TypeInt {
 		return err
 	}
@@ -118,13 +122,17 @@ func (b *Block) rangeOf(granule int, c store.Column, lo, hi *int64, ok *bool) (e
 
 // rangeOfEnds adds up starts and durations, where no span ends elsewhere.
 func (b *Block) rangeOfEnds(granule int, lo, hi *int64, ok *bool) error {
-	g, err := b.granule(granule)
+	group, first, rows, err := b.within(granule)
+	if err != nil {
+		return err
+	}
+	t, err := b.tableFile(fileSpans)
 	if err != nil {
 		return err
 	}
 	var bounds [3]column.Bounds
 	for i, col := range [...]int{colStart, colDuration, colEnd} {
-		if bounds[i], err = g.spans.Bounds(g.group, col, g.first, g.rows); err != nil {
+		if bounds[i], err = t.Bounds(group, col, first, rows); err != nil {
 			return err
 		}
 	}

@@ -1,10 +1,6 @@
 package block
 
 import (
-	"cmp"
-	"fmt"
-	"slices"
-
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
 )
@@ -110,21 +106,17 @@ type granule struct {
 
 // granule finds a granule.
 func (b *Block) granule(n int) (*granule, error) {
-	if n < 0 || n >= b.first[len(b.first)-1] {
-		return nil, fmt.Errorf("%w: block %s has no granule %d", store.ErrInvalid, b.meta.ID, n)
-	}
-	g, found := slices.BinarySearchFunc(b.first, n, cmp.Compare)
-	if !found {
-		g--
+	group, first, rows, err := b.within(n)
+	if err != nil {
+		return nil, err
 	}
 	t, err := b.tableFile(fileSpans)
 	if err != nil {
 		return nil, err
 	}
-	out := &granule{b: b, num: n, group: g, first: (n - b.first[g]) * store.GranuleRows, meta: &b.meta.Groups[g], spans: t}
-	out.row = b.rows[g] + out.first
-	out.rows = min(store.GranuleRows, out.meta.Rows-out.first)
-	return out, nil
+	return &granule{
+		b: b, num: n, group: group, first: first, row: b.rows[group] + first, rows: rows, meta: &b.meta.Groups[group], spans: t,
+	}, nil
 }
 
 // column returns the values of a column of the spans table.

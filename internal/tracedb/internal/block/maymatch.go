@@ -1,6 +1,9 @@
 package block
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/bramble-tracing/bramble/internal/store"
 	"github.com/bramble-tracing/bramble/internal/tracedb/internal/column"
 )
@@ -18,11 +21,11 @@ func (b *Block) mayMatch(granule int, p *store.Predicate, may *bool) (err error)
 		return nil
 	}
 	if granule >= 0 {
-		g, err := b.granule(granule)
+		group, first, rows, err := b.within(granule)
 		if err != nil {
 			return err
 		}
-		*may, err = b.rangeMayMatch(g.group, g.first, g.rows, p.Column, p)
+		*may, err = b.rangeMayMatch(group, first, rows, p.Column, p)
 		return err
 	}
 	for i := range b.meta.Groups {
@@ -31,6 +34,19 @@ func (b *Block) mayMatch(granule int, p *store.Predicate, may *bool) (err error)
 		}
 	}
 	return nil
+}
+
+// within finds the rows of a granule in their row group, as granule does, for what is asked about all granules of a block.
+func (b *Block) within(granule int) (group, first, rows int, err error) {
+	if granule < 0 || granule >= b.first[len(b.first)-1] {
+		return 0, 0, 0, fmt.Errorf("%w: block %s has no granule %d", store.ErrInvalid, b.meta.ID, granule)
+	}
+	group, found := slices.BinarySearch(b.first, granule)
+	if !found {
+		group--
+	}
+	first = (granule - b.first[group]) * store.GranuleRows
+	return group, first, min(store.GranuleRows, b.meta.Groups[group].Rows-first), nil
 }
 
 // rangeMayMatch decides for the rows [first, first+rows) of a row group: a granule or all of it.

@@ -52,6 +52,7 @@ type Head struct {
 	links                     linkTable
 	resources, scopes         refTable
 	traces                    traceIndex
+	granules                  chunks[times] // Of all granules but the last.
 
 	mu      sync.Mutex // serialises Append; guards what follows
 	meter   meter
@@ -74,7 +75,11 @@ type snapshot struct {
 	events, links      uint32
 	minStart, maxStart uint64
 	maxEnd             uint64
+	last               times // Of the last granule.
 }
+
+// times are those between which the spans of a granule start.
+type times struct{ min, max uint64 }
 
 // eventTable holds the events of all spans, in the order of their spans.
 type eventTable struct {
@@ -131,6 +136,7 @@ func New(id string, opts Options) *Head {
 	h.resources.init(h)
 	h.scopes.init(h)
 	h.traces.init(m, &h.ids)
+	h.granules.init(m, 16)
 	h.snap.Store(&snapshot{})
 	h.bytes.Store(m.bytes)
 	return h
@@ -166,6 +172,13 @@ func (h *Head) Append(b *store.Batch) (grown int64, err error) {
 	for i := range b.Spans {
 		sp := &b.Spans[i]
 		h.appendSpan(s.rows, sp)
+		if s.rows%store.GranuleRows == 0 {
+			if s.rows > 0 {
+				h.granules.push(s.last)
+			}
+			s.last = times{sp.StartNano, sp.StartNano}
+		}
+		s.last = times{min(s.last.min, sp.StartNano), max(s.last.max, sp.StartNano)}
 		s.rows++
 		s.minStart = min(s.minStart, sp.StartNano)
 		s.maxStart = max(s.maxStart, sp.StartNano)

@@ -20,7 +20,10 @@ type Part struct {
 	attrs []store.AttributeInfo // result of Attributes, once known; guarded by mu
 }
 
-var _ store.Part = (*Part)(nil)
+var (
+	_ store.Part   = (*Part)(nil)
+	_ store.Ranger = (*Part)(nil)
+)
 
 // Part returns what is published now. The kind is KindHead or KindFrozen.
 func (h *Head) Part(kind store.PartKind) *Part { return &Part{h: h, s: h.snap.Load(), kind: kind} }
@@ -86,6 +89,10 @@ func (p *Part) MayMatch(granule int, pred *store.Predicate) bool {
 	}
 	switch pred.Column.Scope {
 	case store.ScopeIntrinsic:
+		if pred.Column.Name == store.SpanStart && granule >= 0 {
+			t := p.times(granule)
+			return rangeMayMatch(pred, t.min, t.max)
+		}
 		return p.mayMatchIntrinsic(pred)
 	case store.ScopeSpan:
 		return p.mayMatchAttr(&p.h.attrs, pred, lo, hi)
@@ -125,6 +132,29 @@ func (p *Part) mayMatchIntrinsic(pred *store.Predicate) bool {
 		return p.s.links > 0
 	}
 	return true
+}
+
+// times returns between which times the spans of a granule start, which must exist.
+func (p *Part) times(granule int) times {
+	if (granule+1)*store.GranuleRows >= int(p.s.rows) {
+		return p.s.last
+	}
+	return p.h.granules.at(granule)
+}
+
+// Range implements store.Ranger. It knows about starts.
+func (p *Part) Range(granule int, c store.Column) (lo, hi int64, ok bool) {
+	if c != store.Intrinsic(store.SpanStart) {
+		return 0, 0, false
+	}
+	if _, _, err := p.bounds(granule); err != nil {
+		return 0, 0, false
+	}
+	t := p.times(granule)
+	if t.max > 1<<63-1 {
+		return 0, 0, false // They wrap around.
+	}
+	return int64(t.min), int64(t.max), true
 }
 
 // rangeMayMatch decides for times between lo and hi. Times beyond the range of int64 wrap around, so nothing is known
