@@ -210,22 +210,6 @@ func (p *pieces) decode(res encoding.BinaryUnmarshaler, err error) error {
 	return res.UnmarshalBinary(p.data)
 }
 
-// Newest implements query.Peer.
-func (p *remote) Newest(ctx context.Context, r query.SearchRequest, s query.Share) (*exec.SearchResult, error) {
-	out := &exec.SearchResult{}
-	err := p.call(ctx, func(ctx context.Context) error {
-		var all pieces
-		stream, err := p.client.Newest(ctx, &peerpb.NewestRequest{
-			Query: packSearch(&r), Limit: int64(r.Limit), SpansPerSpanSet: int64(r.SpansPerSpanSet), Share: packShare(s),
-		})
-		return all.decode(out, receive(stream, err, func(m *peerpb.Chunk) error { return all.add(m.GetData()) }))
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
 // SearchTraces implements query.Peer.
 func (p *remote) SearchTraces(ctx context.Context, r query.SearchRequest, ids []spanid.TraceID) (*exec.SearchResult, []bool, error) {
 	out := &exec.SearchResult{}

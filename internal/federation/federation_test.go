@@ -277,7 +277,7 @@ func TestRemoteAnswersAsLocal(t *testing.T) {
 			require.False(t, many)
 			require.Equal(t, len(r.Nodes) == 1, len(strays) == 0)
 			add(append([]spanid.TraceID{}, strays...), err)
-			res, err := p.Newest(ctx, search, query.Share{Ring: r})
+			res, err := newest(ctx, p, search, query.Share{Ring: r})
 			if len(strays) > 0 {
 				require.ErrorIs(t, err, query.ErrStrays)
 				continue
@@ -290,7 +290,7 @@ func TestRemoteAnswersAsLocal(t *testing.T) {
 			add(some.Candidates, err)
 		}
 		for _, s := range []query.Share{{}, {Skip: skip}, {Ring: &query.Ring{Nodes: []string{"a"}}}} {
-			res, err := p.Newest(ctx, search, s)
+			res, err := newest(ctx, p, search, s)
 			require.NoError(t, err)
 			require.NotEmpty(t, res.Traces)
 			add(res.Traces, err)

@@ -32,6 +32,20 @@ func (s *sink[M]) SetTrailer(md metadata.MD)    { _ = md }
 func (s *sink[M]) SetHeader(metadata.MD) error  { return nil }
 func (s *sink[M]) SendHeader(metadata.MD) error { return nil }
 
+// asking is the server's side of a call in which the same message is received several times.
+type asking struct {
+	sink[peerpb.NewestResponse]
+	message *peerpb.NewestRequest
+	times   int
+}
+
+func (a *asking) Recv() (*peerpb.NewestRequest, error) {
+	if a.times--; a.times < 0 {
+		return nil, io.EOF
+	}
+	return a.message, nil
+}
+
 // message decodes bytes as a message; nil if they are none.
 func message[M any, P interface {
 	*M
@@ -63,6 +77,7 @@ func FuzzRequests(f *testing.F) {
 		&peerpb.CandidatesRequest{Kind: peerpb.CandidatesRequest_METRICS, Query: text, StepNano: 1 << 40}, &peerpb.CandidatesRequest{Kind: 9},
 		&peerpb.StraysRequest{Ring: &peerpb.Ring{Nodes: []string{"a", "b"}, Self: 1}}, &peerpb.StraysRequest{Ring: &peerpb.Ring{Self: 1 << 31}},
 		&peerpb.NewestRequest{Query: packText("{}", 0, 0, ""), Limit: -1, Share: &peerpb.Share{Ring: &peerpb.Ring{Nodes: []string{"a"}}}},
+		&peerpb.NewestRequest{Query: packText("{}", 0, 0, ""), Limit: 20, More: 2, Floor: 1 << 60}, &peerpb.NewestRequest{Query: packText("{}", 0, 0, ""), More: -2},
 	} {
 		data, err := proto.Marshal(m)
 		if err != nil {
@@ -99,7 +114,7 @@ func FuzzRequests(f *testing.F) {
 			check("strays", err)
 		}
 		if m := message[peerpb.NewestRequest](data); m != nil {
-			check("newest", s.Newest(m, &sink[peerpb.Chunk]{ctx: ctx}))
+			check("newest", s.Newest(&asking{sink: sink[peerpb.NewestResponse]{ctx: ctx}, message: m, times: 3}))
 		}
 		if m := message[peerpb.MetricsRequest](data); m != nil {
 			check("metrics", s.Metrics(m, &sink[peerpb.Chunk]{ctx: ctx}))
@@ -150,6 +165,7 @@ func FuzzAnswers(f *testing.F) {
 		&peerpb.SearchResponse{Data: []byte{1, 0, 0, 0, 0, 0, 0}, Held: []byte{1, 1}}, &peerpb.Chunk{Data: []byte{1, 0, 0, 1, 0}},
 		&peerpb.TagValuesResponse{Types: []string{"string"}, Values: []string{"x"}}, &peerpb.FragmentsResponse{Spans: []byte{10, 0}, Missing: "x"},
 		&peerpb.StraysResponse{TraceIds: make([]byte, 16), Many: true}, &peerpb.Chunk{Data: []byte{1, 2, 4, 0}},
+		&peerpb.NewestResponse{Data: []byte{1, 0, 0, 0, 0, 0, 0}, Last: true, Waits: true, Rest: -1}, &peerpb.NewestResponse{Data: []byte{1, 0, 0, 0, 0, 0, 0}, Damage: "x"},
 	} {
 		data, err := proto.Marshal(m)
 		if err != nil {
@@ -191,7 +207,7 @@ func FuzzAnswers(f *testing.F) {
 		if m, err := p.MetricsPartial(ctx, query.MetricsRequest{}, query.Share{}); err == nil && m == nil {
 			t.Error("neither sums nor an error")
 		}
-		if res, err := p.Newest(ctx, query.SearchRequest{Query: "{}"}, query.Share{}); err == nil && res == nil {
+		if res, err := newest(ctx, p, query.SearchRequest{Query: "{}"}, query.Share{}); err == nil && res == nil {
 			t.Error("neither traces nor an error")
 		}
 		for _, err := range []error{

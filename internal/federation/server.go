@@ -207,23 +207,6 @@ func (s *Server) Strays(ctx context.Context, r *peerpb.StraysRequest) (*peerpb.S
 	return out, err
 }
 
-// Newest implements peerpb.PeerServer.
-func (s *Server) Newest(r *peerpb.NewestRequest, stream grpc.ServerStreamingServer[peerpb.Chunk]) error {
-	share, err := unpackShare(r.GetShare())
-	if err != nil {
-		return toStatus(err)
-	}
-	q := searchOf(r.GetQuery())
-	q.Limit, q.SpansPerSpanSet = int(r.GetLimit()), int(r.GetSpansPerSpanSet())
-	return s.serve(stream.Context(), "newest", r.GetQuery(), func(ctx context.Context, p query.Peer) error {
-		res, err := p.Newest(ctx, q, share)
-		if err != nil {
-			return err
-		}
-		return sendPieces(res, func(data []byte) error { return stream.Send(&peerpb.Chunk{Data: data}) })
-	})
-}
-
 // Search implements peerpb.PeerServer.
 func (s *Server) Search(r *peerpb.SearchRequest, stream grpc.ServerStreamingServer[peerpb.SearchResponse]) error {
 	ids, err := readIDs(r.GetTraceIds())

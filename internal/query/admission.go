@@ -24,7 +24,10 @@ type admission struct {
 	turn   []*address
 	queues map[string]*clientQueue
 	closed bool
-	// idle is closed when the admission is closed and nothing is active any more.
+	// lent counts those who have lent their place, and closing is closed when they should give up.
+	lent    int
+	closing chan struct{}
+	// idle is closed when the admission is closed and nothing is active any more, lent places included.
 	idle chan struct{}
 }
 
@@ -49,7 +52,7 @@ func addressOf(client string) string {
 func newAdmission(running, waiting int) *admission {
 	return &admission{
 		running: running, waiting: waiting, perClient: max(1, running-1),
-		has: make(map[string]int), queues: make(map[string]*clientQueue), idle: make(chan struct{}),
+		has: make(map[string]int), queues: make(map[string]*clientQueue), idle: make(chan struct{}), closing: make(chan struct{}),
 	}
 }
 
@@ -189,13 +192,23 @@ func (a *admission) enter(client string) {
 func (a *admission) leave(client string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.free(client)
+	a.ifIdle()
+}
+
+// free gives a place to who waits.
+func (a *admission) free(client string) {
 	a.active--
 	if a.has[client]--; a.has[client] == 0 {
 		delete(a.has, client)
 	}
 	for a.admitNext() {
 	}
-	if a.closed && a.active == 0 {
+}
+
+// ifIdle notes that nobody is left.
+func (a *admission) ifIdle() {
+	if a.closed && a.active == 0 && a.lent == 0 {
 		close(a.idle)
 	}
 }
@@ -243,9 +256,8 @@ func (a *admission) close() <-chan struct{} {
 	}
 	a.turn, a.waiters = nil, 0
 	clear(a.queues)
-	if a.active == 0 {
-		close(a.idle)
-	}
+	close(a.closing)
+	a.ifIdle()
 	return a.idle
 }
 

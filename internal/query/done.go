@@ -26,6 +26,7 @@ type Done struct {
 	Err     error
 
 	begin time.Time
+	place *place
 	plan  *plan.Query // Of TraceQL; nil for others.
 }
 

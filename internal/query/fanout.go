@@ -112,9 +112,32 @@ func (f *fan) noting(ctx context.Context, n *fanNode) context.Context {
 // peerShare is the part of the time left that peers get, so that an answer can still be made without them.
 const peerShare = 0.9
 
+// turn is the right of a peer to be at work for a query, of which there are only so many. This agent needs none.
+type turn struct {
+	slots chan struct{}
+	next  func() // Asks those who were not asked yet.
+}
+
+// lend lets others have the turn while f runs.
+func (t *turn) lend(f func() error) error {
+	if t.slots == nil {
+		return f()
+	}
+	<-t.slots
+	t.next()
+	err := f()
+	t.slots <- struct{}{} // Soon: whoever works for a query stops when its time is over.
+	return err
+}
+
 // each calls ask for every agent that has not failed, some at a time. The first error of this agent, or of a peer about
 // the query itself, ends the others.
 func (f *fan) each(ctx context.Context, ask func(ctx context.Context, i int, p Peer) error) error {
+	return f.eachInTurn(ctx, func(ctx context.Context, i int, p Peer, _ *turn) error { return ask(ctx, i, p) })
+}
+
+// eachInTurn is each for what may lend its turn.
+func (f *fan) eachInTurn(ctx context.Context, ask func(ctx context.Context, i int, p Peer, t *turn) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	peerCtx := ctx
@@ -125,12 +148,12 @@ func (f *fan) each(ctx context.Context, ask func(ctx context.Context, i int, p P
 		defer done()
 	}
 	f.ask(func() {
-		if err := ask(ctx, 0, f.nodes[0].Peer); err != nil {
+		if err := ask(ctx, 0, f.nodes[0].Peer, &turn{}); err != nil {
 			cancel(err)
 		}
-	}, func(i int) {
+	}, func(i int, t *turn) {
 		n := f.nodes[i]
-		if err := ask(f.noting(peerCtx, n), i, n.Peer); err != nil {
+		if err := ask(f.noting(peerCtx, n), i, n.Peer, t); err != nil {
 			f.failed(ctx, n, err, cancel)
 		}
 	})
@@ -146,7 +169,7 @@ func (f *fan) each(ctx context.Context, ask func(ctx context.Context, i int, p P
 }
 
 // ask calls here, and peer with the number of each agent that has not failed, some at a time.
-func (f *fan) ask(here func(), peer func(i int)) {
+func (f *fan) ask(here func(), peer func(i int, t *turn)) {
 	var peers []int
 	for i, n := range f.nodes[1:] {
 		if !n.failed {
@@ -157,13 +180,23 @@ func (f *fan) ask(here func(), peer func(i int)) {
 		here()
 		return
 	}
-	var next atomic.Int64
-	inTurn := func() {
+	var (
+		next   atomic.Int64
+		wg     sync.WaitGroup
+		inTurn func()
+	)
+	t := &turn{slots: make(chan struct{}, f.federation.Parallel), next: func() {
+		if next.Load() < int64(len(peers)) {
+			wg.Go(inTurn)
+		}
+	}}
+	inTurn = func() {
 		for k := next.Add(1); k <= int64(len(peers)); k = next.Add(1) {
-			peer(peers[k-1])
+			t.slots <- struct{}{}
+			peer(peers[k-1], t)
+			<-t.slots
 		}
 	}
-	var wg sync.WaitGroup
 	for range min(len(peers), f.federation.Parallel) - 1 {
 		wg.Go(inTurn)
 	}

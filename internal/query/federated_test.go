@@ -89,11 +89,11 @@ func (n *named) Strays(ctx context.Context, r *Ring, client string) ([]spanid.Tr
 	return n.Peer.Strays(ctx, r, client)
 }
 
-func (n *named) Newest(ctx context.Context, r SearchRequest, s Share) (*exec.SearchResult, error) {
+func (n *named) Newest(ctx context.Context, r NewestRequest, to Listener) error {
 	if err := n.check(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return n.Peer.Newest(ctx, r, s)
+	return n.Peer.Newest(ctx, r, to)
 }
 
 func (n *named) MetricsPartial(ctx context.Context, r MetricsRequest, s Share) (*exec.Partial, error) {

@@ -208,17 +208,8 @@ func (s *fedSearch) evaluateSome(ctx context.Context, ids []spanid.TraceID) erro
 	if err != nil {
 		return err
 	}
-	s.keep()
+	s.best = newestOf(s.best, s.request.Limit)
 	return nil
-}
-
-// keep sorts the best and keeps the newest.
-func (s *fedSearch) keep() {
-	slices.SortFunc(s.best, newerFirst)
-	if len(s.best) > s.request.Limit {
-		clear(s.best[s.request.Limit:])
-		s.best = s.best[:s.request.Limit]
-	}
 }
 
 // newerFirst is the order of results.

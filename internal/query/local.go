@@ -17,6 +17,9 @@ type local struct {
 	service *Service
 	view    store.View
 	budget  *memlimit.Budget
+	// Of who is asked by another agent; nil otherwise: how to wait for it, and what of the view is missing.
+	lend    func(ctx context.Context, f func(ctx context.Context) error) error
+	missing string
 }
 
 var _ Peer = (*local)(nil)
@@ -100,17 +103,21 @@ func (l *local) check(ctx context.Context, s Share) error {
 	return err
 }
 
-func (l *local) Newest(ctx context.Context, r SearchRequest, s Share) (*exec.SearchResult, error) {
-	if err := l.check(ctx, s); err != nil {
-		return nil, err
+func (l *local) Newest(ctx context.Context, r NewestRequest, to Listener) error {
+	if err := l.check(ctx, r.Share); err != nil {
+		return err
 	}
-	p, err := compileSearch(r)
+	q, err := compileSearch(r.SearchRequest)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	o := searchOptions(&r, l.budget)
-	o.Skip = s.Skip
-	return exec.Search(ctx, l.view, p, o)
+	o := searchOptions(&r.SearchRequest, l.budget)
+	o.Skip, o.First = r.Share.Skip, r.First
+	p := &pacer{ctx: ctx, to: to, lend: l.lend, wanted: r.First, missing: l.missing}
+	if p.lend == nil {
+		p.lend = func(ctx context.Context, f func(ctx context.Context) error) error { return f(ctx) }
+	}
+	return exec.Newest(ctx, l.view, q, o, p)
 }
 
 func (l *local) Candidates(ctx context.Context, r CandidatesRequest) (*exec.CandidateList, error) {

@@ -31,8 +31,9 @@ type Peer interface {
 	// Strays lists the traces that are another agent's by the ring; many says that there are more than MostStrays, which
 	// are not listed.
 	Strays(ctx context.Context, r *Ring, client string) (ids []spanid.TraceID, many bool, err error)
-	// Newest searches for the newest r.Limit traces that match by what the agent has of them.
-	Newest(ctx context.Context, r SearchRequest, s Share) (*exec.SearchResult, error)
+	// Newest searches for the newest r.Limit traces that match by what the agent has of them, and tells of them one after
+	// the other.
+	Newest(ctx context.Context, r NewestRequest, to Listener) error
 	// SearchTraces searches among the given traces, and says of which of them there are spans.
 	SearchTraces(ctx context.Context, r SearchRequest, ids []spanid.TraceID) (res *exec.SearchResult, held []bool, err error)
 	// MetricsPartial counts the traces of a share. r.Exemplars, if not 0, is the peer's share and goes before what
@@ -197,11 +198,11 @@ type PeerRequest struct {
 
 // ServePeer lets another agent ask this one: f gets the local store and may use the results of p until it returns. It
 // has places of its own. Nothing that runs in them waits for other agents, so agents that ask each other never wait in a
-// circle. damage says what of the store the answer is without because it is damaged.
+// circle: a search that waits to be asked for more gives its place back meanwhile. damage says what of the store the answer is without because it is damaged.
 func (s *Service) ServePeer(ctx context.Context, r PeerRequest, f func(ctx context.Context, p Peer) error) (damage string, err error) {
 	d := &Done{Kind: "peer " + r.Kind, Query: r.Query, Client: r.Client, StartNano: r.StartNano, EndNano: r.EndNano}
 	err = s.run(ctx, s.remote, d, func(ctx context.Context, v store.View, budget *memlimit.Budget) error {
-		return f(ctx, &local{service: s, view: v, budget: budget})
+		return f(ctx, &local{service: s, view: v, budget: budget, lend: d.place.lend, missing: d.Missing})
 	})
 	return d.Missing, err
 }

@@ -169,7 +169,8 @@ func (s *Service) run(ctx context.Context, a *admission, d *Done, f func(ctx con
 // admitted runs a query that has a place, and gives the place back. A query that meets a damaged part of the store is run
 // again without it: a view leaves out what is known to be damaged.
 func (s *Service) admitted(ctx context.Context, a *admission, d *Done, f func(ctx context.Context, v store.View, budget *memlimit.Budget) error) error {
-	defer a.leave(d.Client)
+	d.place = &place{in: a, client: d.Client}
+	defer d.place.leave()
 	for before := ""; ; {
 		v, err := s.store.View()
 		if err != nil {

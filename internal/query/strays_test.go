@@ -92,9 +92,9 @@ func (c *counted) Strays(ctx context.Context, r *Ring, client string) ([]spanid.
 	return c.Peer.Strays(ctx, r, client)
 }
 
-func (c *counted) Newest(ctx context.Context, r SearchRequest, s Share) (*exec.SearchResult, error) {
+func (c *counted) Newest(ctx context.Context, r NewestRequest, to Listener) error {
 	c.asked["newest"]++
-	return c.Peer.Newest(ctx, r, s)
+	return c.Peer.Newest(ctx, r, to)
 }
 
 func (c *counted) MetricsPartial(ctx context.Context, r MetricsRequest, s Share) (*exec.Partial, error) {

@@ -76,7 +76,7 @@ func (x CandidatesRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CandidatesRequest_Kind.Descriptor instead.
 func (CandidatesRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13, 0}
+	return file_peer_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type HelloRequest struct {
@@ -410,14 +410,19 @@ func (x *StraysResponse) GetMany() bool {
 	return false
 }
 
+// Of NewestRequest the first one has everything, and later ones only more, or floor, or both.
 type NewestRequest struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Query           *Query                 `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
 	Limit           int64                  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
 	SpansPerSpanSet int64                  `protobuf:"varint,3,opt,name=spans_per_span_set,json=spansPerSpanSet,proto3" json:"spans_per_span_set,omitempty"`
 	Share           *Share                 `protobuf:"bytes,4,opt,name=share,proto3" json:"share,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Of how many traces to tell before waiting.
+	More int64 `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`
+	// Traces that start before this time (Unix nanoseconds) are not wanted any more; 0 says nothing.
+	Floor         int64 `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NewestRequest) Reset() {
@@ -478,6 +483,100 @@ func (x *NewestRequest) GetShare() *Share {
 	return nil
 }
 
+func (x *NewestRequest) GetMore() int64 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+func (x *NewestRequest) GetFloor() int64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+type NewestResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A piece of an encoded result, the last one if so it says.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Last bool   `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	// With the last piece: all other traces start at this time (Unix nanoseconds) or before.
+	Rest int64 `protobuf:"fixed64,3,opt,name=rest,proto3" json:"rest,omitempty"`
+	// The peer waits for a request with more.
+	Waits bool `protobuf:"varint,4,opt,name=waits,proto3" json:"waits,omitempty"`
+	// What of the peer's store the answer is without because it is damaged.
+	Damage        string `protobuf:"bytes,5,opt,name=damage,proto3" json:"damage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewestResponse) Reset() {
+	*x = NewestResponse{}
+	mi := &file_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewestResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewestResponse) ProtoMessage() {}
+
+func (x *NewestResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewestResponse.ProtoReflect.Descriptor instead.
+func (*NewestResponse) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *NewestResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *NewestResponse) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+func (x *NewestResponse) GetRest() int64 {
+	if x != nil {
+		return x.Rest
+	}
+	return 0
+}
+
+func (x *NewestResponse) GetWaits() bool {
+	if x != nil {
+		return x.Waits
+	}
+	return false
+}
+
+func (x *NewestResponse) GetDamage() string {
+	if x != nil {
+		return x.Damage
+	}
+	return ""
+}
+
 type HoldsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 16 bytes for each trace.
@@ -489,7 +588,7 @@ type HoldsRequest struct {
 
 func (x *HoldsRequest) Reset() {
 	*x = HoldsRequest{}
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +600,7 @@ func (x *HoldsRequest) String() string {
 func (*HoldsRequest) ProtoMessage() {}
 
 func (x *HoldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +613,7 @@ func (x *HoldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldsRequest.ProtoReflect.Descriptor instead.
 func (*HoldsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{7}
+	return file_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HoldsRequest) GetTraceIds() []byte {
@@ -541,7 +640,7 @@ type HoldsResponse struct {
 
 func (x *HoldsResponse) Reset() {
 	*x = HoldsResponse{}
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +652,7 @@ func (x *HoldsResponse) String() string {
 func (*HoldsResponse) ProtoMessage() {}
 
 func (x *HoldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +665,7 @@ func (x *HoldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldsResponse.ProtoReflect.Descriptor instead.
 func (*HoldsResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{8}
+	return file_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HoldsResponse) GetHeld() []byte {
@@ -590,7 +689,7 @@ type FragmentsRequest struct {
 
 func (x *FragmentsRequest) Reset() {
 	*x = FragmentsRequest{}
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +701,7 @@ func (x *FragmentsRequest) String() string {
 func (*FragmentsRequest) ProtoMessage() {}
 
 func (x *FragmentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +714,7 @@ func (x *FragmentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FragmentsRequest.ProtoReflect.Descriptor instead.
 func (*FragmentsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{9}
+	return file_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FragmentsRequest) GetTraceIds() []byte {
@@ -661,7 +760,7 @@ type FragmentsResponse struct {
 
 func (x *FragmentsResponse) Reset() {
 	*x = FragmentsResponse{}
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +772,7 @@ func (x *FragmentsResponse) String() string {
 func (*FragmentsResponse) ProtoMessage() {}
 
 func (x *FragmentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +785,7 @@ func (x *FragmentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FragmentsResponse.ProtoReflect.Descriptor instead.
 func (*FragmentsResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{10}
+	return file_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FragmentsResponse) GetSpans() []byte {
@@ -728,7 +827,7 @@ type ColumnsRequest struct {
 
 func (x *ColumnsRequest) Reset() {
 	*x = ColumnsRequest{}
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +839,7 @@ func (x *ColumnsRequest) String() string {
 func (*ColumnsRequest) ProtoMessage() {}
 
 func (x *ColumnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +852,7 @@ func (x *ColumnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ColumnsRequest.ProtoReflect.Descriptor instead.
 func (*ColumnsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{11}
+	return file_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ColumnsRequest) GetTraceIds() []byte {
@@ -795,7 +894,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +906,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +919,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{12}
+	return file_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Query) GetText() string {
@@ -893,7 +992,7 @@ type CandidatesRequest struct {
 
 func (x *CandidatesRequest) Reset() {
 	*x = CandidatesRequest{}
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1004,7 @@ func (x *CandidatesRequest) String() string {
 func (*CandidatesRequest) ProtoMessage() {}
 
 func (x *CandidatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1017,7 @@ func (x *CandidatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidatesRequest.ProtoReflect.Descriptor instead.
 func (*CandidatesRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13}
+	return file_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CandidatesRequest) GetQuery() *Query {
@@ -990,7 +1089,7 @@ type CandidatesResponse struct {
 
 func (x *CandidatesResponse) Reset() {
 	*x = CandidatesResponse{}
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1101,7 @@ func (x *CandidatesResponse) String() string {
 func (*CandidatesResponse) ProtoMessage() {}
 
 func (x *CandidatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1114,7 @@ func (x *CandidatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CandidatesResponse.ProtoReflect.Descriptor instead.
 func (*CandidatesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{14}
+	return file_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CandidatesResponse) GetTraceIds() []byte {
@@ -1050,7 +1149,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1161,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1174,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{15}
+	return file_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SearchRequest) GetQuery() *Query {
@@ -1111,7 +1210,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1222,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,7 +1235,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{16}
+	return file_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SearchResponse) GetData() []byte {
@@ -1166,7 +1265,7 @@ type MetricsRequest struct {
 
 func (x *MetricsRequest) Reset() {
 	*x = MetricsRequest{}
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1277,7 @@ func (x *MetricsRequest) String() string {
 func (*MetricsRequest) ProtoMessage() {}
 
 func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1290,7 @@ func (x *MetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsRequest.ProtoReflect.Descriptor instead.
 func (*MetricsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{17}
+	return file_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MetricsRequest) GetQuery() *Query {
@@ -1239,7 +1338,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1350,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1363,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{18}
+	return file_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -1290,7 +1389,7 @@ type TagsRequest struct {
 
 func (x *TagsRequest) Reset() {
 	*x = TagsRequest{}
-	mi := &file_peer_proto_msgTypes[19]
+	mi := &file_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1401,7 @@ func (x *TagsRequest) String() string {
 func (*TagsRequest) ProtoMessage() {}
 
 func (x *TagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[19]
+	mi := &file_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1414,7 @@ func (x *TagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagsRequest.ProtoReflect.Descriptor instead.
 func (*TagsRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{19}
+	return file_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TagsRequest) GetQuery() *Query {
@@ -1370,7 +1469,7 @@ type TagNamesResponse struct {
 
 func (x *TagNamesResponse) Reset() {
 	*x = TagNamesResponse{}
-	mi := &file_peer_proto_msgTypes[20]
+	mi := &file_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1481,7 @@ func (x *TagNamesResponse) String() string {
 func (*TagNamesResponse) ProtoMessage() {}
 
 func (x *TagNamesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[20]
+	mi := &file_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1494,7 @@ func (x *TagNamesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagNamesResponse.ProtoReflect.Descriptor instead.
 func (*TagNamesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{20}
+	return file_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TagNamesResponse) GetScopes() []*TagNamesResponse_Scope {
@@ -1423,7 +1522,7 @@ type TagValuesResponse struct {
 
 func (x *TagValuesResponse) Reset() {
 	*x = TagValuesResponse{}
-	mi := &file_peer_proto_msgTypes[21]
+	mi := &file_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1534,7 @@ func (x *TagValuesResponse) String() string {
 func (*TagValuesResponse) ProtoMessage() {}
 
 func (x *TagValuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[21]
+	mi := &file_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1547,7 @@ func (x *TagValuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagValuesResponse.ProtoReflect.Descriptor instead.
 func (*TagValuesResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{21}
+	return file_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TagValuesResponse) GetTypes() []string {
@@ -1483,7 +1582,7 @@ type Stats struct {
 
 func (x *Stats) Reset() {
 	*x = Stats{}
-	mi := &file_peer_proto_msgTypes[22]
+	mi := &file_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1594,7 @@ func (x *Stats) String() string {
 func (*Stats) ProtoMessage() {}
 
 func (x *Stats) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[22]
+	mi := &file_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1607,7 @@ func (x *Stats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stats.ProtoReflect.Descriptor instead.
 func (*Stats) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{22}
+	return file_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Stats) GetTraces() int64 {
@@ -1542,7 +1641,7 @@ type ColumnsRequest_Column struct {
 
 func (x *ColumnsRequest_Column) Reset() {
 	*x = ColumnsRequest_Column{}
-	mi := &file_peer_proto_msgTypes[23]
+	mi := &file_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1653,7 @@ func (x *ColumnsRequest_Column) String() string {
 func (*ColumnsRequest_Column) ProtoMessage() {}
 
 func (x *ColumnsRequest_Column) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[23]
+	mi := &file_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1666,7 @@ func (x *ColumnsRequest_Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ColumnsRequest_Column.ProtoReflect.Descriptor instead.
 func (*ColumnsRequest_Column) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{11, 0}
+	return file_peer_proto_rawDescGZIP(), []int{12, 0}
 }
 
 func (x *ColumnsRequest_Column) GetScope() uint32 {
@@ -1594,7 +1693,7 @@ type TagNamesResponse_Scope struct {
 
 func (x *TagNamesResponse_Scope) Reset() {
 	*x = TagNamesResponse_Scope{}
-	mi := &file_peer_proto_msgTypes[25]
+	mi := &file_peer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1705,7 @@ func (x *TagNamesResponse_Scope) String() string {
 func (*TagNamesResponse_Scope) ProtoMessage() {}
 
 func (x *TagNamesResponse_Scope) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[25]
+	mi := &file_peer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1718,7 @@ func (x *TagNamesResponse_Scope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagNamesResponse_Scope.ProtoReflect.Descriptor instead.
 func (*TagNamesResponse_Scope) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{20, 0}
+	return file_peer_proto_rawDescGZIP(), []int{21, 0}
 }
 
 func (x *TagNamesResponse_Scope) GetName() string {
@@ -1660,12 +1759,20 @@ const file_peer_proto_rawDesc = "" +
 	"\x06client\x18\x02 \x01(\tR\x06client\"A\n" +
 	"\x0eStraysResponse\x12\x1b\n" +
 	"\ttrace_ids\x18\x01 \x01(\fR\btraceIds\x12\x12\n" +
-	"\x04many\x18\x02 \x01(\bR\x04many\"\xae\x01\n" +
+	"\x04many\x18\x02 \x01(\bR\x04many\"\xd8\x01\n" +
 	"\rNewestRequest\x12,\n" +
 	"\x05query\x18\x01 \x01(\v2\x16.bramble.peer.v1.QueryR\x05query\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12+\n" +
 	"\x12spans_per_span_set\x18\x03 \x01(\x03R\x0fspansPerSpanSet\x12,\n" +
-	"\x05share\x18\x04 \x01(\v2\x16.bramble.peer.v1.ShareR\x05share\"C\n" +
+	"\x05share\x18\x04 \x01(\v2\x16.bramble.peer.v1.ShareR\x05share\x12\x12\n" +
+	"\x04more\x18\x05 \x01(\x03R\x04more\x12\x14\n" +
+	"\x05floor\x18\x06 \x01(\x03R\x05floor\"z\n" +
+	"\x0eNewestResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\bR\x04last\x12\x12\n" +
+	"\x04rest\x18\x03 \x01(\x10R\x04rest\x12\x14\n" +
+	"\x05waits\x18\x04 \x01(\bR\x05waits\x12\x16\n" +
+	"\x06damage\x18\x05 \x01(\tR\x06damage\"C\n" +
 	"\fHoldsRequest\x12\x1b\n" +
 	"\ttrace_ids\x18\x01 \x01(\fR\btraceIds\x12\x16\n" +
 	"\x06client\x18\x02 \x01(\tR\x06client\"#\n" +
@@ -1756,7 +1863,7 @@ const file_peer_proto_rawDesc = "" +
 	"\x05Stats\x12\x16\n" +
 	"\x06traces\x18\x01 \x01(\x03R\x06traces\x12\x14\n" +
 	"\x05spans\x18\x02 \x01(\x03R\x05spans\x12\x14\n" +
-	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\xcb\x06\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes2\xd6\x06\n" +
 	"\x04Peer\x12F\n" +
 	"\x05Hello\x12\x1d.bramble.peer.v1.HelloRequest\x1a\x1e.bramble.peer.v1.HelloResponse\x12F\n" +
 	"\x05Holds\x12\x1d.bramble.peer.v1.HoldsRequest\x1a\x1e.bramble.peer.v1.HoldsResponse\x12T\n" +
@@ -1764,8 +1871,8 @@ const file_peer_proto_rawDesc = "" +
 	"\aColumns\x12\x1f.bramble.peer.v1.ColumnsRequest\x1a\x16.bramble.peer.v1.Chunk0\x01\x12W\n" +
 	"\n" +
 	"Candidates\x12\".bramble.peer.v1.CandidatesRequest\x1a#.bramble.peer.v1.CandidatesResponse0\x01\x12I\n" +
-	"\x06Strays\x12\x1e.bramble.peer.v1.StraysRequest\x1a\x1f.bramble.peer.v1.StraysResponse\x12B\n" +
-	"\x06Newest\x12\x1e.bramble.peer.v1.NewestRequest\x1a\x16.bramble.peer.v1.Chunk0\x01\x12K\n" +
+	"\x06Strays\x12\x1e.bramble.peer.v1.StraysRequest\x1a\x1f.bramble.peer.v1.StraysResponse\x12M\n" +
+	"\x06Newest\x12\x1e.bramble.peer.v1.NewestRequest\x1a\x1f.bramble.peer.v1.NewestResponse(\x010\x01\x12K\n" +
 	"\x06Search\x12\x1e.bramble.peer.v1.SearchRequest\x1a\x1f.bramble.peer.v1.SearchResponse0\x01\x12D\n" +
 	"\aMetrics\x12\x1f.bramble.peer.v1.MetricsRequest\x1a\x16.bramble.peer.v1.Chunk0\x01\x12K\n" +
 	"\bTagNames\x12\x1c.bramble.peer.v1.TagsRequest\x1a!.bramble.peer.v1.TagNamesResponse\x12O\n" +
@@ -1784,7 +1891,7 @@ func file_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_peer_proto_goTypes = []any{
 	(CandidatesRequest_Kind)(0),    // 0: bramble.peer.v1.CandidatesRequest.Kind
 	(*HelloRequest)(nil),           // 1: bramble.peer.v1.HelloRequest
@@ -1794,65 +1901,66 @@ var file_peer_proto_goTypes = []any{
 	(*StraysRequest)(nil),          // 5: bramble.peer.v1.StraysRequest
 	(*StraysResponse)(nil),         // 6: bramble.peer.v1.StraysResponse
 	(*NewestRequest)(nil),          // 7: bramble.peer.v1.NewestRequest
-	(*HoldsRequest)(nil),           // 8: bramble.peer.v1.HoldsRequest
-	(*HoldsResponse)(nil),          // 9: bramble.peer.v1.HoldsResponse
-	(*FragmentsRequest)(nil),       // 10: bramble.peer.v1.FragmentsRequest
-	(*FragmentsResponse)(nil),      // 11: bramble.peer.v1.FragmentsResponse
-	(*ColumnsRequest)(nil),         // 12: bramble.peer.v1.ColumnsRequest
-	(*Query)(nil),                  // 13: bramble.peer.v1.Query
-	(*CandidatesRequest)(nil),      // 14: bramble.peer.v1.CandidatesRequest
-	(*CandidatesResponse)(nil),     // 15: bramble.peer.v1.CandidatesResponse
-	(*SearchRequest)(nil),          // 16: bramble.peer.v1.SearchRequest
-	(*SearchResponse)(nil),         // 17: bramble.peer.v1.SearchResponse
-	(*MetricsRequest)(nil),         // 18: bramble.peer.v1.MetricsRequest
-	(*Chunk)(nil),                  // 19: bramble.peer.v1.Chunk
-	(*TagsRequest)(nil),            // 20: bramble.peer.v1.TagsRequest
-	(*TagNamesResponse)(nil),       // 21: bramble.peer.v1.TagNamesResponse
-	(*TagValuesResponse)(nil),      // 22: bramble.peer.v1.TagValuesResponse
-	(*Stats)(nil),                  // 23: bramble.peer.v1.Stats
-	(*ColumnsRequest_Column)(nil),  // 24: bramble.peer.v1.ColumnsRequest.Column
-	nil,                            // 25: bramble.peer.v1.Query.TagsEntry
-	(*TagNamesResponse_Scope)(nil), // 26: bramble.peer.v1.TagNamesResponse.Scope
+	(*NewestResponse)(nil),         // 8: bramble.peer.v1.NewestResponse
+	(*HoldsRequest)(nil),           // 9: bramble.peer.v1.HoldsRequest
+	(*HoldsResponse)(nil),          // 10: bramble.peer.v1.HoldsResponse
+	(*FragmentsRequest)(nil),       // 11: bramble.peer.v1.FragmentsRequest
+	(*FragmentsResponse)(nil),      // 12: bramble.peer.v1.FragmentsResponse
+	(*ColumnsRequest)(nil),         // 13: bramble.peer.v1.ColumnsRequest
+	(*Query)(nil),                  // 14: bramble.peer.v1.Query
+	(*CandidatesRequest)(nil),      // 15: bramble.peer.v1.CandidatesRequest
+	(*CandidatesResponse)(nil),     // 16: bramble.peer.v1.CandidatesResponse
+	(*SearchRequest)(nil),          // 17: bramble.peer.v1.SearchRequest
+	(*SearchResponse)(nil),         // 18: bramble.peer.v1.SearchResponse
+	(*MetricsRequest)(nil),         // 19: bramble.peer.v1.MetricsRequest
+	(*Chunk)(nil),                  // 20: bramble.peer.v1.Chunk
+	(*TagsRequest)(nil),            // 21: bramble.peer.v1.TagsRequest
+	(*TagNamesResponse)(nil),       // 22: bramble.peer.v1.TagNamesResponse
+	(*TagValuesResponse)(nil),      // 23: bramble.peer.v1.TagValuesResponse
+	(*Stats)(nil),                  // 24: bramble.peer.v1.Stats
+	(*ColumnsRequest_Column)(nil),  // 25: bramble.peer.v1.ColumnsRequest.Column
+	nil,                            // 26: bramble.peer.v1.Query.TagsEntry
+	(*TagNamesResponse_Scope)(nil), // 27: bramble.peer.v1.TagNamesResponse.Scope
 }
 var file_peer_proto_depIdxs = []int32{
 	3,  // 0: bramble.peer.v1.Share.ring:type_name -> bramble.peer.v1.Ring
 	3,  // 1: bramble.peer.v1.StraysRequest.ring:type_name -> bramble.peer.v1.Ring
-	13, // 2: bramble.peer.v1.NewestRequest.query:type_name -> bramble.peer.v1.Query
+	14, // 2: bramble.peer.v1.NewestRequest.query:type_name -> bramble.peer.v1.Query
 	4,  // 3: bramble.peer.v1.NewestRequest.share:type_name -> bramble.peer.v1.Share
-	24, // 4: bramble.peer.v1.ColumnsRequest.columns:type_name -> bramble.peer.v1.ColumnsRequest.Column
-	25, // 5: bramble.peer.v1.Query.tags:type_name -> bramble.peer.v1.Query.TagsEntry
-	13, // 6: bramble.peer.v1.CandidatesRequest.query:type_name -> bramble.peer.v1.Query
+	25, // 4: bramble.peer.v1.ColumnsRequest.columns:type_name -> bramble.peer.v1.ColumnsRequest.Column
+	26, // 5: bramble.peer.v1.Query.tags:type_name -> bramble.peer.v1.Query.TagsEntry
+	14, // 6: bramble.peer.v1.CandidatesRequest.query:type_name -> bramble.peer.v1.Query
 	0,  // 7: bramble.peer.v1.CandidatesRequest.kind:type_name -> bramble.peer.v1.CandidatesRequest.Kind
-	13, // 8: bramble.peer.v1.SearchRequest.query:type_name -> bramble.peer.v1.Query
-	13, // 9: bramble.peer.v1.MetricsRequest.query:type_name -> bramble.peer.v1.Query
+	14, // 8: bramble.peer.v1.SearchRequest.query:type_name -> bramble.peer.v1.Query
+	14, // 9: bramble.peer.v1.MetricsRequest.query:type_name -> bramble.peer.v1.Query
 	4,  // 10: bramble.peer.v1.MetricsRequest.share:type_name -> bramble.peer.v1.Share
-	13, // 11: bramble.peer.v1.TagsRequest.query:type_name -> bramble.peer.v1.Query
+	14, // 11: bramble.peer.v1.TagsRequest.query:type_name -> bramble.peer.v1.Query
 	4,  // 12: bramble.peer.v1.TagsRequest.share:type_name -> bramble.peer.v1.Share
-	26, // 13: bramble.peer.v1.TagNamesResponse.scopes:type_name -> bramble.peer.v1.TagNamesResponse.Scope
-	23, // 14: bramble.peer.v1.TagNamesResponse.stats:type_name -> bramble.peer.v1.Stats
-	23, // 15: bramble.peer.v1.TagValuesResponse.stats:type_name -> bramble.peer.v1.Stats
+	27, // 13: bramble.peer.v1.TagNamesResponse.scopes:type_name -> bramble.peer.v1.TagNamesResponse.Scope
+	24, // 14: bramble.peer.v1.TagNamesResponse.stats:type_name -> bramble.peer.v1.Stats
+	24, // 15: bramble.peer.v1.TagValuesResponse.stats:type_name -> bramble.peer.v1.Stats
 	1,  // 16: bramble.peer.v1.Peer.Hello:input_type -> bramble.peer.v1.HelloRequest
-	8,  // 17: bramble.peer.v1.Peer.Holds:input_type -> bramble.peer.v1.HoldsRequest
-	10, // 18: bramble.peer.v1.Peer.Fragments:input_type -> bramble.peer.v1.FragmentsRequest
-	12, // 19: bramble.peer.v1.Peer.Columns:input_type -> bramble.peer.v1.ColumnsRequest
-	14, // 20: bramble.peer.v1.Peer.Candidates:input_type -> bramble.peer.v1.CandidatesRequest
+	9,  // 17: bramble.peer.v1.Peer.Holds:input_type -> bramble.peer.v1.HoldsRequest
+	11, // 18: bramble.peer.v1.Peer.Fragments:input_type -> bramble.peer.v1.FragmentsRequest
+	13, // 19: bramble.peer.v1.Peer.Columns:input_type -> bramble.peer.v1.ColumnsRequest
+	15, // 20: bramble.peer.v1.Peer.Candidates:input_type -> bramble.peer.v1.CandidatesRequest
 	5,  // 21: bramble.peer.v1.Peer.Strays:input_type -> bramble.peer.v1.StraysRequest
 	7,  // 22: bramble.peer.v1.Peer.Newest:input_type -> bramble.peer.v1.NewestRequest
-	16, // 23: bramble.peer.v1.Peer.Search:input_type -> bramble.peer.v1.SearchRequest
-	18, // 24: bramble.peer.v1.Peer.Metrics:input_type -> bramble.peer.v1.MetricsRequest
-	20, // 25: bramble.peer.v1.Peer.TagNames:input_type -> bramble.peer.v1.TagsRequest
-	20, // 26: bramble.peer.v1.Peer.TagValues:input_type -> bramble.peer.v1.TagsRequest
+	17, // 23: bramble.peer.v1.Peer.Search:input_type -> bramble.peer.v1.SearchRequest
+	19, // 24: bramble.peer.v1.Peer.Metrics:input_type -> bramble.peer.v1.MetricsRequest
+	21, // 25: bramble.peer.v1.Peer.TagNames:input_type -> bramble.peer.v1.TagsRequest
+	21, // 26: bramble.peer.v1.Peer.TagValues:input_type -> bramble.peer.v1.TagsRequest
 	2,  // 27: bramble.peer.v1.Peer.Hello:output_type -> bramble.peer.v1.HelloResponse
-	9,  // 28: bramble.peer.v1.Peer.Holds:output_type -> bramble.peer.v1.HoldsResponse
-	11, // 29: bramble.peer.v1.Peer.Fragments:output_type -> bramble.peer.v1.FragmentsResponse
-	19, // 30: bramble.peer.v1.Peer.Columns:output_type -> bramble.peer.v1.Chunk
-	15, // 31: bramble.peer.v1.Peer.Candidates:output_type -> bramble.peer.v1.CandidatesResponse
+	10, // 28: bramble.peer.v1.Peer.Holds:output_type -> bramble.peer.v1.HoldsResponse
+	12, // 29: bramble.peer.v1.Peer.Fragments:output_type -> bramble.peer.v1.FragmentsResponse
+	20, // 30: bramble.peer.v1.Peer.Columns:output_type -> bramble.peer.v1.Chunk
+	16, // 31: bramble.peer.v1.Peer.Candidates:output_type -> bramble.peer.v1.CandidatesResponse
 	6,  // 32: bramble.peer.v1.Peer.Strays:output_type -> bramble.peer.v1.StraysResponse
-	19, // 33: bramble.peer.v1.Peer.Newest:output_type -> bramble.peer.v1.Chunk
-	17, // 34: bramble.peer.v1.Peer.Search:output_type -> bramble.peer.v1.SearchResponse
-	19, // 35: bramble.peer.v1.Peer.Metrics:output_type -> bramble.peer.v1.Chunk
-	21, // 36: bramble.peer.v1.Peer.TagNames:output_type -> bramble.peer.v1.TagNamesResponse
-	22, // 37: bramble.peer.v1.Peer.TagValues:output_type -> bramble.peer.v1.TagValuesResponse
+	8,  // 33: bramble.peer.v1.Peer.Newest:output_type -> bramble.peer.v1.NewestResponse
+	18, // 34: bramble.peer.v1.Peer.Search:output_type -> bramble.peer.v1.SearchResponse
+	20, // 35: bramble.peer.v1.Peer.Metrics:output_type -> bramble.peer.v1.Chunk
+	22, // 36: bramble.peer.v1.Peer.TagNames:output_type -> bramble.peer.v1.TagNamesResponse
+	23, // 37: bramble.peer.v1.Peer.TagValues:output_type -> bramble.peer.v1.TagValuesResponse
 	27, // [27:38] is the sub-list for method output_type
 	16, // [16:27] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
@@ -1871,7 +1979,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -53,8 +53,9 @@ type PeerClient interface {
 	Candidates(ctx context.Context, in *CandidatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CandidatesResponse], error)
 	// Strays lists the traces here that are another agent's by a ring.
 	Strays(ctx context.Context, in *StraysRequest, opts ...grpc.CallOption) (*StraysResponse, error)
-	// Newest searches for the newest traces that match by what is here of them.
-	Newest(ctx context.Context, in *NewestRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
+	// Newest searches for the newest traces that match by what is here of them. It tells of some and waits to be asked for
+	// more. Who asks ends the call when it has enough.
+	Newest(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[NewestRequest, NewestResponse], error)
 	// Search evaluates a search for given traces.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchResponse], error)
 	// Metrics computes the mergeable sums of a metrics query.
@@ -160,24 +161,18 @@ func (c *peerClient) Strays(ctx context.Context, in *StraysRequest, opts ...grpc
 	return out, nil
 }
 
-func (c *peerClient) Newest(ctx context.Context, in *NewestRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
+func (c *peerClient) Newest(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[NewestRequest, NewestResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[3], Peer_Newest_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[NewestRequest, Chunk]{ClientStream: stream}
-	if err := x.ClientStream.SendMsg(in); err != nil {
-		return nil, err
-	}
-	if err := x.ClientStream.CloseSend(); err != nil {
-		return nil, err
-	}
+	x := &grpc.GenericClientStream[NewestRequest, NewestResponse]{ClientStream: stream}
 	return x, nil
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Peer_NewestClient = grpc.ServerStreamingClient[Chunk]
+type Peer_NewestClient = grpc.BidiStreamingClient[NewestRequest, NewestResponse]
 
 func (c *peerClient) Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -264,8 +259,9 @@ type PeerServer interface {
 	Candidates(*CandidatesRequest, grpc.ServerStreamingServer[CandidatesResponse]) error
 	// Strays lists the traces here that are another agent's by a ring.
 	Strays(context.Context, *StraysRequest) (*StraysResponse, error)
-	// Newest searches for the newest traces that match by what is here of them.
-	Newest(*NewestRequest, grpc.ServerStreamingServer[Chunk]) error
+	// Newest searches for the newest traces that match by what is here of them. It tells of some and waits to be asked for
+	// more. Who asks ends the call when it has enough.
+	Newest(grpc.BidiStreamingServer[NewestRequest, NewestResponse]) error
 	// Search evaluates a search for given traces.
 	Search(*SearchRequest, grpc.ServerStreamingServer[SearchResponse]) error
 	// Metrics computes the mergeable sums of a metrics query.
@@ -302,7 +298,7 @@ func (UnimplementedPeerServer) Candidates(*CandidatesRequest, grpc.ServerStreami
 func (UnimplementedPeerServer) Strays(context.Context, *StraysRequest) (*StraysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Strays not implemented")
 }
-func (UnimplementedPeerServer) Newest(*NewestRequest, grpc.ServerStreamingServer[Chunk]) error {
+func (UnimplementedPeerServer) Newest(grpc.BidiStreamingServer[NewestRequest, NewestResponse]) error {
 	return status.Error(codes.Unimplemented, "method Newest not implemented")
 }
 func (UnimplementedPeerServer) Search(*SearchRequest, grpc.ServerStreamingServer[SearchResponse]) error {
@@ -426,15 +422,11 @@ func _Peer_Strays_Handler(srv interface{}, ctx context.Context, dec func(interfa
 }
 
 func _Peer_Newest_Handler(srv interface{}, stream grpc.ServerStream) error {
-	m := new(NewestRequest)
-	if err := stream.RecvMsg(m); err != nil {
-		return err
-	}
-	return srv.(PeerServer).Newest(m, &grpc.GenericServerStream[NewestRequest, Chunk]{ServerStream: stream})
+	return srv.(PeerServer).Newest(&grpc.GenericServerStream[NewestRequest, NewestResponse]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Peer_NewestServer = grpc.ServerStreamingServer[Chunk]
+type Peer_NewestServer = grpc.BidiStreamingServer[NewestRequest, NewestResponse]
 
 func _Peer_Search_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(SearchRequest)
@@ -531,6 +523,7 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Newest",
 			Handler:       _Peer_Newest_Handler,
 			ServerStreams: true,
+			ClientStreams: true,
 		},
 		{
 			StreamName:    "Search",
