@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -77,9 +78,12 @@ func TestSameWhenScrubbed(t *testing.T) {
 		r := b.Do(http.MethodPost, b.TracesURL(), bytes.NewReader(body), "Content-Type", "application/x-protobuf")
 		require.Equal(t, http.StatusOK, r.Status, "%s", r.Body)
 		waitMetric(t, b, float64(len(ids)), "otelcol_processor_tail_sampling_global_count_traces_sampled")
+		// A scrape may meet an export half way: everything is there when two more have ended, of which one began later.
+		exports, exported := -1, 0.0
 		harness.Poll(t, time.Minute, "metrics of the spans", func() error {
 			series = nil
 			calls := 0.0
+			points := metrics(t, b).value("otelcol_exporter_sent_metric_points", "exporter", "prometheus")
 			for line := range strings.Lines(string(b.Do(http.MethodGet, "http://"+b.Addr("exporters::prometheus")+"/metrics", http.NoBody).Body)) {
 				if strings.HasPrefix(line, "traces_") && !strings.HasPrefix(line, "traces_spanmetrics_size_total") {
 					series = append(series, line)
@@ -93,6 +97,12 @@ func TestSameWhenScrubbed(t *testing.T) {
 			// Each stands for four, as its tracestate says (th:c).
 			if want := 4 * td.SpanCount(); int(calls) != want {
 				return fmt.Errorf("%v of %d spans are counted", calls, want)
+			}
+			if points != exported {
+				exports, exported = exports+1, points
+			}
+			if exports < 2 {
+				return errors.New("the metrics may be incomplete")
 			}
 			return nil
 		})
