@@ -188,12 +188,57 @@ func (c *comparer) byAttribute(ranges []*countedRange, counts []*store.RangeCoun
 // addAttribute counts one attribute.
 func (c *comparer) addAttribute(known *countedAttribute) error {
 	all := c.attrs[known.attr]
+	if !all.closed && known.manyValues(len(all.values)) {
+		if err := c.closeToCommon(all, known); err != nil {
+			return err
+		}
+	}
 	for _, col := range known.columns {
 		if err := c.x.run.err(); err != nil {
 			return err
 		}
 		for k, v := range col.values {
 			if err := c.addCounted(col.in, all, v, col.counts[k]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// manyValues reports whether an attribute has more values than are counted, so that counting does not begin with values that are
+// given up afterwards. counted is how many are.
+func (known *countedAttribute) manyValues(counted int) bool {
+	if known.values <= maxCompareValues {
+		return false
+	}
+	var t numbering
+	t.reset(maxCompareValues)
+	for _, col := range known.columns {
+		for _, v := range col.values {
+			if t.code(v); len(t.dict) > max(maxCompareValues, counted) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// closeToCommon leaves the values that a column of a range has often: others are rare in all of them.
+func (c *comparer) closeToCommon(all *valueCounts, known *countedAttribute) error {
+	if err := c.x.closeValues(all); err != nil {
+		return err
+	}
+	for _, col := range known.columns {
+		spans := 0
+		for _, n := range col.counts {
+			spans += int(n.Spans)
+		}
+		for k, v := range col.values {
+			if int(col.counts[k].Spans)*rareValue < spans || all.values[v] != nil || toStatic(all.attr, v).IsNil() {
+				continue
+			}
+			if _, err := c.x.newValue(all, v); err != nil {
 				return err
 			}
 		}

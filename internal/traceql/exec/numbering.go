@@ -20,9 +20,7 @@ var numberingSeed = maphash.MakeSeed()
 // number numbers the first values of n rows, store.NoCode where there is none. ok is false if there are more than most. The
 // results are valid until the next call.
 func (t *numbering) number(v *store.Vector, n, most int) (codes []uint32, dict []store.Value, ok bool) {
-	size := 1 << bits.Len(uint(2*n)) //nolint:gosec // Not negative.
-	t.slots = zeroed(t.slots, size)
-	t.codes, t.dict = t.codes[:0], t.dict[:0]
+	t.reset(n)
 	var last store.Value
 	lastCode := store.NoCode
 	for i := range n {
@@ -39,6 +37,12 @@ func (t *numbering) number(v *store.Vector, n, most int) (codes []uint32, dict [
 		t.codes = append(t.codes, lastCode)
 	}
 	return t.codes, t.dict, true
+}
+
+// reset forgets all values and makes room for n.
+func (t *numbering) reset(n int) {
+	t.slots = zeroed(t.slots, 1<<bits.Len(uint(2*n))) //nolint:gosec // Not negative.
+	t.codes, t.dict = t.codes[:0], t.dict[:0]
 }
 
 // code returns the code of a value.

@@ -154,14 +154,20 @@ func TestCompareWhereNothingIsCounted(t *testing.T) {
 	}
 }
 
-// TestCompareCommonInHead: a value that only the newest spans have is counted although the blocks have so many others that
+// TestCompareCommonAmongMany: values that some spans of all blocks have, or only those of one block or of the head, are counted although the blocks have so many others that
 // rare ones are given up (X-51).
-func TestCompareCommonInHead(t *testing.T) {
+func TestCompareCommonAmongMany(t *testing.T) {
 	const portion, blocks, head = 1000, 12, 3
 	b := &store.Batch{Resources: make([]store.Resource, 1), Scopes: make([]store.Scope, 1)}
 	for i := range portion * (blocks + head) {
 		value := store.String("new")
-		if i < portion*blocks {
+		switch {
+		case i >= portion*blocks:
+		case i%50 == 0:
+			value = store.String("often")
+		case i%2 == 0 && i < portion: // Blocks are counted newest first.
+			value = store.String("early")
+		default:
 			value = store.Int(int64(i))
 		}
 		start := uint64(Epoch) + uint64(i)*uint64(time.Millisecond)
@@ -173,7 +179,8 @@ func TestCompareCommonInHead(t *testing.T) {
 	view := engineView(t, b, engineForm{portions: blocks + head, cut: func(i int) bool { return i < blocks }})
 	got, _ := comparedPoints(t, view, `{ } | compare({ status = error }, 10)`, exec.MetricsOptions{Start: Epoch - 1, End: Epoch + int64(time.Minute), Instant: true})
 	for k, want := range map[compared]float64{
-		{"baseline", "span.x", `"new"`}: portion * head, {"baseline_total", "span.x", `"nil"`}: portion * (blocks + head),
+		{"baseline", "span.x", `"new"`}: portion * head, {"baseline", "span.x", `"often"`}: portion * blocks / 50,
+		{"baseline", "span.x", `"early"`}: portion/2 - portion/50, {"baseline_total", "span.x", `"nil"`}: portion * (blocks + head),
 	} {
 		sum := 0.0
 		for _, n := range got[k] {
