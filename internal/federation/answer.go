@@ -97,10 +97,10 @@ func (a *answer) call(peer peerpb.PeerServer, method string) error {
 		}
 		return a.SendMsg(res)
 	}
-	if i := slices.IndexFunc(desc.Streams, func(s grpc.StreamDesc) bool { return s.StreamName == name }); i >= 0 {
+	if i := slices.IndexFunc(desc.Streams, func(s grpc.StreamDesc) bool { return s.StreamName == name }); i >= 0 && !desc.Streams[i].ClientStreams {
 		return desc.Streams[i].Handler(peer, a)
 	}
-	return status.Errorf(codes.Unimplemented, "unknown method %q", method)
+	return status.Errorf(codes.Unimplemented, "no method for lines: %q", method)
 }
 
 // Context implements grpc.ServerStream.

@@ -141,9 +141,10 @@ func (l *lines) Invoke(ctx context.Context, method string, args, reply any, opts
 	return nil
 }
 
-// NewStream implements grpc.ClientConnInterface. The stream is released at its end or that of ctx.
+// NewStream implements grpc.ClientConnInterface. The stream is released at its end or that of ctx. Calls in which both
+// sides go on talking are not made on lines: these hold messages back until it is known whether they are the last.
 func (l *lines) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	if l.shown(ctx) {
+	if desc.ClientStreams || l.shown(ctx) {
 		return l.conn.NewStream(ctx, desc, method, opts...)
 	}
 	return l.begin(ctx, method)

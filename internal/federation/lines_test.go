@@ -316,8 +316,8 @@ func TestOddQuestionsOnLines(t *testing.T) {
 	stream, err := peerpb.NewLinesClient(a.conn).Open(t.Context())
 	require.NoError(t, err)
 	for want, questions := range map[string][]*peerpb.Question{
-		`unknown method "/x/Nonsense"`: {{Method: "/x/Nonsense", Request: []byte{}}, {Request: []byte{1}}, {Last: true}},
-		`unknown method ""`:            {{Last: true}},
+		`no method for lines: "/x/Nonsense"`: {{Method: "/x/Nonsense", Request: []byte{}}, {Request: []byte{1}}, {Last: true}},
+		`no method for lines: ""`:            {{Last: true}},
 		"decode a question":            {{Method: "Hello", Request: []byte{0xff}, Last: true}},
 		"a question without a request": {{Method: "Hello"}, {}, {Last: true}},
 		"":                             {{Method: "Hello"}, {Request: []byte{}}, {Request: []byte{}, Last: true}},

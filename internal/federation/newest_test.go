@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 
 	"github.com/bramble-tracing/bramble/internal/query"
 	"github.com/bramble-tracing/bramble/internal/testkit"
@@ -72,7 +73,15 @@ func TestNewestWaits(t *testing.T) {
 	conn, err := dial(a.address)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	p := NewPeer(conn, "a")
+	kept := newLines(conn, false)
+	t.Cleanup(kept.close)
+	for name, over := range map[string]grpc.ClientConnInterface{"connection": conn, "lines": kept} {
+		t.Run(name, func(t *testing.T) { checkNewestWaits(t, NewPeer(over, "a"), ended) })
+	}
+}
+
+func checkNewestWaits(t *testing.T, p query.Peer, ended <-chan query.Done) {
+	t.Helper()
 	ask := func(c *collected) (query.Done, error) {
 		r := query.NewestRequest{SearchRequest: query.SearchRequest{Query: "{}", Limit: 20, SpansPerSpanSet: 1}, First: 4}
 		err := p.Newest(t.Context(), r, c)
