@@ -112,12 +112,6 @@ func (a *answer) RecvMsg(m any) error {
 		if a.next.GetLast() {
 			return io.EOF
 		}
-		if a.out != nil { // Whoever asked may wait for it before the next request.
-			if err := a.line.Send(a.out); err != nil {
-				return err
-			}
-			a.out = nil
-		}
 		var err error
 		if a.next, err = a.line.Recv(); err != nil {
 			return err
