@@ -11,7 +11,7 @@
 //
 // Questions are calls of the service Peer, made in turn on streams that stay open (service Lines): beginning a stream takes
 // both sides together longer than most answers do. A call that gRPC's own instrumentation shows, in a trace that is
-// recorded or in metrics of level detailed, is one of its own, and so is Hello.
+// recorded or in metrics of level detailed, is one of its own, and so are Hello and Newest, in which both sides go on talking.
 //
 // Results come in pieces, so no message is large; requests are as large as the list of traces they are about. Close
 // ends all goroutines and connections. The lock of Peers is never held while something is called.
