@@ -318,9 +318,9 @@ func TestOddQuestionsOnLines(t *testing.T) {
 	for want, questions := range map[string][]*peerpb.Question{
 		`no method for lines: "/x/Nonsense"`: {{Method: "/x/Nonsense", Request: []byte{}}, {Request: []byte{1}}, {Last: true}},
 		`no method for lines: ""`:            {{Last: true}},
-		"decode a question":            {{Method: "Hello", Request: []byte{0xff}, Last: true}},
-		"a question without a request": {{Method: "Hello"}, {}, {Last: true}},
-		"":                             {{Method: "Hello"}, {Request: []byte{}}, {Request: []byte{}, Last: true}},
+		"decode a question":                  {{Method: "Hello", Request: []byte{0xff}, Last: true}},
+		"a question without a request":       {{Method: "Hello"}, {}, {Last: true}},
+		"":                                   {{Method: "Hello"}, {Request: []byte{}}, {Request: []byte{}, Last: true}},
 	} {
 		for _, q := range questions {
 			require.NoError(t, stream.Send(q))

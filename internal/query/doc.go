@@ -8,6 +8,10 @@
 //
 // It knows nothing about HTTP, gRPC or the Collector. Errors are typed (errors.go) and each API gives them its codes.
 //
-// Service is safe for concurrent use. It starts no goroutines; Drain ends what waits and refuses what comes, then
-// waits for what runs. The admission's lock is its only lock and is never held while a query runs.
+// Service is safe for concurrent use. No goroutine outlives the call that started it; Drain ends what waits and refuses what
+// comes, then waits for what runs. The admission's lock is never held while a query runs.
+//
+// A search over several agents (newest, merging) lets each of them tell of its newest traces, a portion at a time. One that
+// has told of its portion waits, without a place of its own and without keeping others from being asked, until it is
+// certain that it has further ones among the newest, or that it has none.
 package query
