@@ -36,6 +36,14 @@ func (p *notedPart) Range(granule int, c store.Column) (lo, hi int64, ok bool) {
 	return 0, 0, false
 }
 
+// Distinct implements store.Lister.
+func (p *notedPart) Distinct(ctx context.Context, c store.Column) (values []store.Value, complete bool, err error) {
+	if l, is := p.Part.(store.Lister); is {
+		return l.Distinct(ctx, c)
+	}
+	return nil, false, nil
+}
+
 // Filter implements store.Part.
 func (p *notedPart) Filter(ctx context.Context, granule int, pred *store.Predicate, sel *store.Bitmap) error {
 	if !isDecision(pred.Column) {
